@@ -1,0 +1,1 @@
+"""Pure trading functions and values: no I/O, no clock, no randomness."""
