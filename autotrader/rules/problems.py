@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Literal
 
 Severity = Literal["error", "warning"]
@@ -24,3 +26,16 @@ class Problem:
     message: str
     severity: Severity = "error"
     length: int = 1
+
+
+def suggest(name: str, candidates: Iterable[str]) -> str | None:
+    """The candidate that `name` was probably meant to be."""
+    known = list(candidates)
+    near = get_close_matches(name, known, n=1, cutoff=0.6) or [k for k in known if k.lower() == name.lower()]
+    return near[0] if near else None
+
+
+def allowed(candidates: Iterable[str], most: int = 12) -> str:
+    """What may be written, for a list short enough to read: "one of a, b, c"."""
+    known = list(candidates)
+    return "one of " + ", ".join(known) if len(known) <= most else f"one of {len(known)} names"

@@ -1,0 +1,79 @@
+"""What judging gives: one Decision, which carries its own evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from autotrader.rules.facts import Scalar
+
+if TYPE_CHECKING:
+    from autotrader.rules.ruleset import Judge
+
+Verdict = Literal["match", "no_match", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One rule, or one weighed value, as it was judged.
+
+    verdict: what the condition gave, before on_missing; None for a value.
+    value:   what a value gave, None if unknown; None for a condition.
+    facts:   what it read, parameters and strategy values included.
+    streak:  of a rule with for_bars, on how many bars in a row it has held now.
+    """
+
+    rule: str
+    text: str
+    verdict: Verdict | None
+    value: float | None
+    facts: Mapping[str, Scalar]
+    streak: int | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        shown: dict[str, Any] = {"rule": self.rule}
+        if self.verdict is not None:
+            shown |= {"when": self.text, "verdict": self.verdict}
+        else:
+            shown |= {"value": self.text, "result": self.value}
+        if self.streak is not None:
+            shown["streak"] = self.streak
+        return shown | {"facts": dict(self.facts)}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decision:
+    """The outcome of one judgement of one subject.
+
+    outcome:  what the stage makes of it: one of its outcomes or its default.
+    rule:     the rule or value that decided; None: none did, and the default stands.
+    reason:   what is reported: the rule's reason, else its name, else the outcome.
+    matched:  every rule that matched, for policies that report them all.
+    value:    the number of a weighing or a least; None: unknown.
+    """
+
+    stage: str
+    outcome: str
+    rule: str | None
+    reason: str
+    matched: tuple[str, ...] = ()
+    value: float | None = None
+    judge: Judge | None = None
+    facts: Mapping[str, Scalar] | None = None
+    streaks: tuple[int, ...] = ()
+
+    @property
+    def evidence(self) -> tuple[Evidence, ...]:
+        """Every rule that was judged, with what it read; worked out when asked for, from what was recorded."""
+        if self.judge is None or self.facts is None:
+            return ()
+        return self.judge.evidence(self.facts, self.rule, self.streaks)
+
+    def as_json(self) -> dict[str, Any]:
+        shown: dict[str, Any] = {"stage": self.stage, "outcome": self.outcome, "rule": self.rule, "reason": self.reason}
+        if len(self.matched) > 1:
+            shown["matched"] = list(self.matched)
+        if self.value is not None:
+            shown["value"] = self.value
+        return shown | {"evidence": [item.as_json() for item in self.evidence]}
