@@ -1,0 +1,76 @@
+"""What a source of market data must offer; plugins/feeds/contract.py holds any implementation to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, Self
+
+from autotrader.clock import Calendar, CalendarError
+from autotrader.errors import AutotraderError
+
+if TYPE_CHECKING:
+    from autotrader.core.panel import Panel
+
+
+class FeedError(AutotraderError):
+    """The feed cannot give what was asked for; one sentence that says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeedOptions:
+    """What a feed may be opened with; it takes what it needs.
+
+    path: the data's file or folder (`--data`), where one was given.
+    seed: for feeds that make their data up.
+    """
+
+    path: Path | None
+    seed: int
+    calendar: Calendar
+
+
+class Feed(Protocol):
+    """Daily bars, one column a session of the exchange."""
+
+    name: str
+
+    @classmethod
+    def open(cls, options: FeedOptions) -> Self:
+        """The feed, ready to be asked. FeedError where an option it needs is missing or its source is unusable."""
+        ...
+
+    def last_session(self) -> date:
+        """The last session there can be data for: the end of a file, the end of time for a market made up.
+
+        The last one worth asking for is the earlier of this and the calendar's last completed session.
+        """
+        ...
+
+    def daily_bars(self, symbols: Sequence[str], last: date, sessions: int | None) -> Panel:
+        """The bars of these symbols, in this order, over at most `sessions` sessions up to and including `last`.
+
+        The columns are exactly the exchange's sessions of that window, cut at the feed's first date; None is all of
+        them. A symbol without bars is a row of NaN, a session without data a column of NaN, also at the end. The same
+        bar is the same in every window and beside any other symbols.
+        FeedError: `last` lies before the first date, the data has a bar on a day without a session, or cannot be read.
+        """
+        ...
+
+
+def window(calendar: Calendar, begins: date, last: date, sessions: int | None) -> list[date]:
+    """The sessions a feed answers with: at most `sessions` of them up to `last`, none before the feed begins.
+
+    FeedError: `last` lies before `begins`, or a date outside the exchange calendar. sessions >= 1.
+    """
+    if sessions is not None and sessions < 1:
+        raise ValueError(f"sessions is {sessions}, expected 1 or more")
+    if last < begins:
+        raise FeedError(f"the data begins on {begins}, {last} lies before it")
+    try:
+        found = calendar.sessions(begins, last)
+    except CalendarError as error:
+        raise FeedError(str(error)) from error
+    return found if sessions is None else found[-sessions:]
