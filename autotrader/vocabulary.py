@@ -330,6 +330,7 @@ def stages(
     limits = [*confirmation, *_LIMITS]
     sizing = [*limits, *_ENTRY_DISTANCE]
     exits = [*_EXIT, *daily]
+    distance = [*_SUBJECT[:2], *_ENTRY_DISTANCE[:2]]
     named = {"regime": tuple(regimes), "regime_at_entry": tuple(regimes), "entry_group": tuple(map(group_name, groups))}
 
     def table(*groups: Sequence[Fact]) -> dict[str, Fact]:
@@ -351,6 +352,11 @@ def stages(
               doc="Before an entry is sized; any rule that matches rejects."),
         Stage("reentry", "veto", table(limits), "allow", ("reject",), optional=OPTIONAL_VALUES,
               doc="Whether a symbol that was left may be entered again; any rule that matches rejects."),
+        Stage("stop_distance", "least", table(distance), "unknown", ("distance",), optional=OPTIONAL_VALUES,
+              doc="How far the stop is from the entry price, in USD per share; one value."),
+        Stage("protective_stop", "least", table(distance, _ENTRY_DISTANCE), "unknown", ("distance",),
+              optional=OPTIONAL_VALUES,
+              doc="How far the stop that rests at the broker is from the entry price, in USD per share; one value."),
         Stage("sizing", "least", table(sizing), "no_entry", ("sized",), optional=OPTIONAL_VALUES,
               doc="How many shares: the smallest value, times the scale, down to whole shares."),
         Stage("order", "veto", table(sizing, _QUANTITY), "allow", ("reject",), optional=OPTIONAL_VALUES,

@@ -1,0 +1,131 @@
+"""One scan from configuration to record: opens the feed and the universe, picks the session, scans."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from autotrader.batch.files import (
+    BatchResultRecord,
+    CandidateRecord,
+    ScanSummary,
+    SignalRecord,
+    Skipped,
+    TraceRecord,
+)
+from autotrader.batch.scan import NightlyScanner
+from autotrader.clock import Calendar, Clock, SystemClock
+from autotrader.core.types import BatchResult
+from autotrader.market.feed import Feed, FeedOptions
+from autotrader.market.universe import load_universe
+from autotrader.plugins.registry import load_feed
+from autotrader.validation.load import Configuration
+
+
+@dataclass(frozen=True, slots=True)
+class ScanRun:
+    """A finished scan. results: the folder that result files of this deployment lie in."""
+
+    record: BatchResultRecord
+    results: Path
+
+
+def run_scan(
+    configuration: Configuration,
+    home: Path,
+    session: date | None = None,
+    feed_name: str | None = None,
+    data: Path | None = None,
+    universe: Path | None = None,
+    clock: Clock | None = None,
+) -> ScanRun:
+    """Scans one session.
+
+    session: None is the last completed one, for bars from files the last in the data. feed_name, data, universe:
+    instead of what the configuration says; data without a feed_name means the feed "files".
+    Raises an AutotraderError where there can be no result.
+    """
+    clock = clock or SystemClock()
+    started = clock.now()
+    calendar = Calendar()
+    feed = open_feed(configuration, home, calendar, feed_name, data)
+    members = load_universe(universe or _inside(home, configuration.settings.system.universe))
+    scanner = NightlyScanner(
+        configuration.rulebook,
+        configuration.settings.config_hash,
+        configuration.strategies(),
+        members,
+        calendar,
+        configuration.blackouts,
+    )
+    result = scanner.scan(feed, session or default_session(feed, calendar, started))
+    record = to_record(result, list(configuration.enabled), started, (clock.now() - started).total_seconds())
+    return ScanRun(record, home / configuration.settings.system.paths.data / "batch_results")
+
+
+def open_feed(
+    configuration: Configuration, home: Path, calendar: Calendar, name: str | None = None, data: Path | None = None
+) -> Feed:
+    """The configured feed, or the one asked for."""
+    system = configuration.settings.system.feed
+    name = name or ("files" if data is not None else system.name)
+    path = data or _inside(home, system.path)
+    return load_feed(name).open(FeedOptions(path, system.seed, calendar))
+
+
+def default_session(feed: Feed, calendar: Calendar, now: datetime) -> date:
+    """The last session that has closed and that the feed has data for."""
+    return min(feed.last_session(), calendar.last_completed(now))
+
+
+def to_record(result: BatchResult, strategies: list[str], at: datetime, seconds: float) -> BatchResultRecord:
+    """The result as it is written to its file."""
+    signals = result.scan_results
+    counts = Counter(item.strategy for item in signals)
+    return BatchResultRecord(
+        config_hash=result.config_hash,
+        timestamp=at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        scan_date=result.scan_date,
+        regime=result.regime,
+        regime_proxy=result.regime_proxy,
+        regime_decision=result.regime_decision.as_json(),
+        total_symbols_scanned=result.total_symbols_scanned,
+        total_signals_generated=len(signals),
+        candidates=[CandidateRecord(**asdict(item)) for item in result.candidates],
+        scan_summary=ScanSummary(
+            signals_by_strategy={name: counts[name] for name in strategies},
+            sectors_represented=sorted({item.sector for item in result.candidates if item.sector}),
+            scan_duration_seconds=round(seconds, 3),
+        ),
+        all_signals=[
+            SignalRecord(
+                symbol=item.symbol,
+                strategy=item.strategy,
+                direction=item.direction,
+                strength=item.strength,
+                score=item.score,
+                outcome=item.outcome,
+            )
+            for item in signals
+        ],
+        skipped=[Skipped(symbol=symbol, reason=reason) for symbol, reason in result.skipped.items()],
+        short_history=dict(result.short_history),
+        notes=list(result.notes),
+        trace=[
+            TraceRecord(
+                symbol=item.symbol,
+                strategy=item.strategy,
+                direction=item.direction,
+                outcome=item.outcome,
+                decisions=[decision.as_json() for decision in item.decisions],
+            )
+            for item in signals
+        ],
+    )
+
+
+def _inside(home: Path, path: str | None) -> Path | None:
+    """A path of the configuration; a relative one starts at the deployment folder."""
+    return None if path is None else home / path

@@ -1,0 +1,101 @@
+"""The application and what all commands share: the deployment folder, the configuration, how things are shown."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from autotrader.validation.load import Configuration
+
+app = typer.Typer(
+    name="autotrader",
+    help="A declarative rules engine that trades: every decision is a rule in config/strategy_params.yaml.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Home = Annotated[
+    Path | None,
+    typer.Option("--home", metavar="DIR", help="The deployment folder, with config/ and data/.", show_default=False),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="DIR", help="The folder with the configuration; default: config/ in the home."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+@app.callback()
+def root(
+    context: typer.Context,
+    home: Annotated[
+        Path | None,
+        typer.Option(
+            "--home",
+            metavar="DIR",
+            envvar="AUTOTRADER_HOME",
+            help="The deployment folder, with config/ and data/; default: the current folder.",
+        ),
+    ] = None,
+) -> None:
+    context.obj = home
+
+
+def home_folder(context: typer.Context, home: Path | None) -> Path:
+    """The deployment folder: given after the command, before it, in AUTOTRADER_HOME, else the current folder."""
+    folder = home or context.obj or Path()
+    if not folder.is_dir():
+        raise typer.BadParameter(f"{folder} is not a folder", param_hint="--home")
+    return folder
+
+
+def config_folder(home: Path, config: Path | None) -> Path:
+    """The configuration's folder; where the home has none, the packaged default, and says so on stderr."""
+    from autotrader.validation.load import PACKAGED_CONFIG
+
+    if config is not None:
+        if not config.is_dir():
+            raise typer.BadParameter(f"{config} is not a folder", param_hint="--config")
+        return config
+    own = home / "config"
+    if (own / "strategy_params.yaml").exists():
+        return own
+    print_error(f"no config/strategy_params.yaml in {home.resolve()}: using the packaged default configuration")
+    return PACKAGED_CONFIG
+
+
+def sound_configuration(folder: Path) -> Configuration:
+    """The configuration if it has no errors; else they are shown and the command ends with 1 (2: unreadable)."""
+    from autotrader.rules.problems import render_text
+    from autotrader.validation.load import load_configuration
+
+    loaded = load_configuration(folder)
+    if loaded.configuration is None:
+        print_error(render_text(loaded.problems, loaded.sources))
+        raise typer.Exit(loaded.exit_code())
+    return loaded.configuration
+
+
+def print_error(text: str) -> None:
+    print(text, file=sys.stderr)  # noqa: T201
+
+
+def console() -> Console:
+    """Where tables go: stdout; 100 columns where it is no terminal."""
+    from rich.console import Console
+
+    terminal = sys.stdout.isatty()
+    return Console(width=None if terminal else 110, highlight=False, soft_wrap=not terminal)
+
+
+from autotrader.cli import configuration as _configuration  # noqa: E402, F401  # commands register themselves
+from autotrader.cli import scan as _scan  # noqa: E402, F401

@@ -1,0 +1,135 @@
+"""Exits: the facts of a held position at a price, the rules over them, and where on a straight path they first leave."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date
+
+from autotrader.core.book import HeldPosition
+from autotrader.core.rulebook import Rulebook
+from autotrader.core.strategy import Direction
+from autotrader.rules.decision import Decision
+from autotrader.rules.facts import Scalar
+from autotrader.rules.ruleset import RuleSet
+
+_BISECT = 1e-9  # relative width at which a crossing price is known
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """What an exit is judged on: one minute's high, low and close, or a point of a path, where all three are one.
+
+    minute: of the session, at the end of the bar. to_close: minutes from there to the close.
+    """
+
+    high: float
+    low: float
+    close: float
+    minute: int
+    to_close: int
+
+    @classmethod
+    def point(cls, price: float, minute: int, to_close: int) -> Bar:
+        return cls(price, price, price, minute, to_close)
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """What is the same for all bars of a session. number: its place in the calendar.
+
+    indicators: the symbol's, of the last completed day; prev_close: of the same day, NaN if unknown.
+    """
+
+    session: date
+    number: int
+    regime: str | None
+    indicators: Mapping[str, float]
+    prev_close: float
+
+
+class ExitRuleEngine:
+    """Judges held positions by `exit.rules`, bound to each strategy and side once."""
+
+    def __init__(self, rulebook: Rulebook) -> None:
+        self._rulebook = rulebook
+
+    def rules(self, held: HeldPosition) -> RuleSet:
+        """The exit rules with the values of the position's strategy and side."""
+        return self._rulebook.bound(self._rulebook.exit, held.strategy, held.direction)
+
+    def fixed(self, held: HeldPosition, day: Day) -> dict[str, Scalar]:
+        """The facts of a position that are the same for all bars of a session."""
+        plan = held.plan
+        return {
+            **day.indicators,
+            "strategy": held.strategy,
+            "direction": held.direction,
+            "sector": plan.sector,
+            "regime": day.regime,
+            "regime_at_entry": plan.regime,
+            "entry_price": held.entry_price,
+            "atr_at_entry": plan.atr,
+            # from the actual entry price; the plan's was from the planned one
+            "stop_distance": stop_distance(self._rulebook, held.strategy, held.direction, held.entry_price, plan.atr),
+            "days_held": day.number - held.number,
+            "calendar_days_held": (day.session - held.session).days,
+        }
+
+    def judge(
+        self, held: HeldPosition, fixed: Mapping[str, Scalar], day: Day, bar: Bar, streaks: tuple[int, ...]
+    ) -> Decision:
+        """The decision on one bar with its evidence; `decision.streaks` go into the next bar's."""
+        return self.rules(held).judge(facts(held, fixed, day, bar), streaks)
+
+
+def stop_distance(rulebook: Rulebook, strategy: str, direction: Direction, price: float, atr: float) -> float:
+    """exit.stop_distance for a position entered at `price`, in USD per share; NaN if unknown."""
+    row = {"entry_price": price, "atr_at_entry": atr, "strategy": strategy, "direction": direction}
+    return rulebook.bound(rulebook.stop_distance, strategy, direction).value(row)[0]
+
+
+def facts(held: HeldPosition, fixed: Mapping[str, Scalar], day: Day, bar: Bar) -> dict[str, Scalar]:
+    """Every fact of the stage exit. The best price takes the bar itself in: its extremes are known at its close."""
+    price, entry, atr = bar.close, held.entry_price, held.plan.atr
+    if held.sign > 0:
+        gain, best = price - entry, bar.high if bar.high > held.best_price else held.best_price
+        best_gain, retrace = best - entry, best - price
+    else:
+        gain, best = entry - price, bar.low if bar.low < held.best_price else held.best_price
+        best_gain, retrace = entry - best, price - best
+    atr = atr if atr > 0 else math.nan
+    before = day.prev_close if day.prev_close > 0 else math.nan
+    return {
+        **fixed,
+        "price": price,
+        "high": bar.high,
+        "low": bar.low,
+        "gain_pct": gain / entry,
+        "loss_pct": -gain / entry,
+        "gain_atr": gain / atr,
+        "best_gain_atr": best_gain / atr,
+        "retrace_atr": retrace / atr,
+        "loss_per_share": -gain,
+        "move_pct": (price - before) / before * held.sign,
+        "bars_held": held.bars_held,
+        "minute_of_session": bar.minute,
+        "minutes_to_close": bar.to_close,
+    }
+
+
+def first_exit(start: float, end: float, leaves: Callable[[float], bool]) -> float:
+    """The first price on the way from `start`, which does not leave, to `end`, which does, to 1e-9 relative.
+
+    Given from the leaving side, so that a judgement at it leaves.
+    """
+    while abs(end - start) > _BISECT * abs(end):
+        middle = start + (end - start) / 2
+        if middle in {start, end}:
+            break
+        if leaves(middle):
+            end = middle
+        else:
+            start = middle
+    return end

@@ -1,0 +1,104 @@
+"""The gap filter: which candidates may still be entered, given where they trade before the open."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from autotrader.core.rulebook import Rulebook
+from autotrader.core.types import Candidate
+from autotrader.rules.decision import Decision
+from autotrader.rules.facts import Scalar
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """The latest price of a symbol. price: last trade or middle of the quote, USD; NaN where there is none.
+
+    age_seconds, spread_pct: NaN if unknown. corporate_action: a split or the like takes effect today; None: unknown.
+    shortable: the broker lends it; None: unknown.
+    """
+
+    price: float = math.nan
+    age_seconds: float = math.nan
+    spread_pct: float = math.nan
+    corporate_action: bool | None = None
+    shortable: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Filtered:
+    """A candidate that passed. status: passed, no_price (there was none, and no rule minded) or unfiltered."""
+
+    candidate: Candidate
+    pre_market_price: float
+    gap_pct: float
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A candidate that did not. reason: of the first rule that matched."""
+
+    candidate: Candidate
+    gap_pct: float
+    reason: str
+
+
+def gap_filter(
+    candidates: Sequence[Candidate],
+    quotes: Mapping[str, Quote],
+    rulebook: Rulebook,
+    regime: str,
+    result_age: int,
+) -> tuple[list[Filtered], list[Rejected], dict[str, Decision]]:
+    """The candidates that pass, those that do not, and the decision about each symbol.
+
+    A symbol without a quote has no price; where no symbol has one, all pass as "unfiltered" and nothing is decided.
+    result_age: sessions from the scan to the session it is used in.
+    """
+    if not any(quote.price == quote.price for quote in quotes.values()):
+        return [Filtered(item, math.nan, math.nan, "unfiltered") for item in candidates], [], {}
+    passed: list[Filtered] = []
+    rejected: list[Rejected] = []
+    decisions: dict[str, Decision] = {}
+    for item in candidates:
+        quote = quotes.get(item.symbol, Quote())
+        gap = quote.price / item.prev_close - 1.0
+        row = candidate_facts(rulebook, item, regime) | {
+            "result_age": result_age,
+            "pre_market_price": quote.price,
+            "gap_pct": gap,
+            "price_age_seconds": quote.age_seconds,
+            "spread_pct": quote.spread_pct,
+            "corporate_action": quote.corporate_action,
+        }
+        decision = rulebook.bound(rulebook.gap_filter, item.strategy, item.direction).judge(row)
+        decisions[item.symbol] = decision
+        if decision.rule is None:
+            passed.append(Filtered(item, quote.price, gap, "no_price" if math.isnan(gap) else "passed"))
+        else:
+            rejected.append(Rejected(item, gap, decision.reason))
+    return passed, rejected, decisions
+
+
+def candidate_facts(rulebook: Rulebook, item: Candidate, regime: str) -> dict[str, Scalar]:
+    """What is known of a candidate since the scan: the facts of the stages from the gap filter to the entry."""
+    return {
+        **item.metadata,
+        "strategy": item.strategy,
+        "direction": item.direction,
+        "sector": item.sector,
+        "regime": regime,
+        "strength": item.strength,
+        "prev_close": item.prev_close,
+        "regime_weight": rulebook.weight(regime, item.strategy),
+        "regime_weight_max": rulebook.weight_max(regime),
+        "signals_of_symbol": item.signals_of_symbol,
+        "opposite_signal": item.opposite_signal,
+        "blackout": item.blackout,
+        "score": item.score,
+        "rank": item.rank,
+        "entry_group": item.entry_group,
+    }

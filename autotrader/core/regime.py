@@ -1,0 +1,59 @@
+"""The market regime: rules over one proxy's daily bars."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from autotrader.core.panel import Array, Panel
+from autotrader.rules.decision import Decision
+from autotrader.rules.ruleset import RuleSet
+
+EQUAL_WEIGHT = "equal-weight mean of the universe"
+
+
+class RegimeDetector:
+    """Names the regime of each session; the first rule that matches decides, else the stage's default."""
+
+    def __init__(self, rules: RuleSet) -> None:
+        self._rules = rules
+
+    def regimes(self, series: Mapping[str, Array], sessions: int) -> list[str]:
+        """One name a session. series: the proxy's fields and indicators, float64 [1, sessions]."""
+        columns = {name: series[name][0] for name in self._rules.reads}
+        names = [*(rule.then for rule in self._rules.rules), self._rules.stage.default]
+        return [names[index] for index in self._rules.first_columns(columns, (sessions,))]
+
+    def decide(self, series: Mapping[str, Array], session: int = -1) -> Decision:
+        """The regime of one session with its evidence."""
+        return self._rules.judge({name: float(series[name][0, session]) for name in self._rules.reads})
+
+
+def equal_weight(panel: Panel) -> Panel:
+    """An index of the universe: the chained mean of open, high, low and close over the previous close, from 100.
+
+    A session counts the symbols that have it and the one before; one without any leaves the index where it was.
+    """
+    sessions = panel.sessions
+    ratios = {}
+    with np.errstate(all="ignore"):
+        before = panel.close[:, :-1]
+        known = np.isfinite(before) & (before > 0)
+        for name in ("open", "high", "low", "close"):
+            ratio = getattr(panel, name)[:, 1:] / before
+            known = known & np.isfinite(ratio)
+            ratios[name] = ratio
+    count = np.maximum(known.sum(axis=0), 1)
+    some = known.any(axis=0)
+    means = {}
+    for name, ratio in ratios.items():
+        total = np.where(known, ratio, 0.0).sum(axis=0)
+        means[name] = np.concatenate([[1.0], np.where(some, total / count, 1.0)])[:sessions]
+    close = 100.0 * np.cumprod(means["close"])
+    base = np.concatenate([[100.0], close[:-1]])[:sessions]
+    high = np.maximum(base * means["high"], np.maximum(base * means["open"], close))
+    low = np.minimum(base * means["low"], np.minimum(base * means["open"], close))
+    volume = np.nansum(panel.volume, axis=0)
+    rows = [(base * means["open"]), high, low, close, volume]
+    return Panel((EQUAL_WEIGHT,), panel.dates, *(np.ascontiguousarray(row[None, :], dtype=np.float64) for row in rows))
