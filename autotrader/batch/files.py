@@ -11,8 +11,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from autotrader.errors import AutotraderError
 
-class ResultFileError(Exception):
+
+class ResultFileError(AutotraderError):
     """A result file that cannot be trusted: absent, unreadable, not JSON, or not of its shape."""
 
 

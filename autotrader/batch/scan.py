@@ -16,12 +16,13 @@ from autotrader.core.rulebook import Rulebook
 from autotrader.core.screen import REASONS, USABLE, bar_counts, screen
 from autotrader.core.strategy import Strategy
 from autotrader.core.types import BatchResult, Blackout, Candidate, ScanResult
+from autotrader.errors import AutotraderError
 from autotrader.market.feed import Feed
 from autotrader.market.universe import Member
 from autotrader.vocabulary import Indicator, group_name
 
 
-class ScanError(Exception):
+class ScanError(AutotraderError):
     """There is no result for this session; one sentence that says why and what to do."""
 
 

@@ -1,4 +1,4 @@
-"""Exits: the facts of a held position at a price, the rules over them, and where on a straight path they first leave."""
+"""Exits: the facts of a held position at a price, the rules over them, and where on a path they first leave."""
 
 from __future__ import annotations
 

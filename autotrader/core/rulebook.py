@@ -12,8 +12,9 @@ from functools import cached_property
 from typing import TypeVar
 
 from autotrader.core.strategy import Direction
+from autotrader.errors import AutotraderError
 from autotrader.rules.expression import Expression, ExpressionError, Flaw, parse
-from autotrader.rules.facts import Kind, Scalar, Stage, kinds
+from autotrader.rules.facts import Kind, Stage, kinds
 from autotrader.rules.ruleset import Part, Rule, RuleSet, ValueSet
 from autotrader.settings import BySide, ExitRule, ScorePart, StrategyParams, ValuePart, indicator_specs
 from autotrader.settings import Rule as RuleSettings
@@ -38,7 +39,7 @@ Report = Callable[[Site, Flaw], None]
 Visit = Callable[[Site, Expression], None]
 
 
-class RulebookError(ValueError):
+class RulebookError(AutotraderError):
     """An expression of the configuration is flawed; `autotrader validate` shows all of them."""
 
 

@@ -14,7 +14,9 @@ Side = Literal["buy", "sell"]
 PositionIntent = Literal["buy_to_open", "sell_to_close", "sell_to_open", "buy_to_close"]
 OrderType = Literal["market", "stop"]
 TimeInForce = Literal["day", "opg", "gtc"]
-OrderStatus = Literal["accepted", "new", "partially_filled", "filled", "pending_cancel", "canceled", "expired", "rejected"]
+OrderStatus = Literal[
+    "accepted", "new", "partially_filled", "filled", "pending_cancel", "canceled", "expired", "rejected"
+]
 
 FINAL: frozenset[str] = frozenset({"filled", "canceled", "expired", "rejected"})
 
@@ -32,7 +34,7 @@ class Refused(BrokerError):
 
 
 class FateUnknown(BrokerError):
-    """Nobody knows whether the request was carried out: a time-out, a lost answer. It must be looked up, not repeated."""
+    """Nobody knows whether the request was carried out: a time-out, a lost answer. Look it up; do not repeat it."""
 
 
 @dataclass(frozen=True, slots=True)
