@@ -73,29 +73,9 @@ def specimens() -> list[Indicator]:
 
 @pytest.fixture(scope="session")
 def bars(real_data: Path) -> Panel:
-    names = [
-        "A",
-        "AAPL",
-        "AMZN",
-        "BAC",
-        "BRK.B",
-        "EBAY",
-        "F",
-        "GE",
-        "GOOG",
-        "JNJ",
-        "KO",
-        "MSFT",
-        "NVR",
-        "PG",
-        "T",
-        "TSLA",
-        "VAR",
-        "WMT",
-        "XOM",
-        "ZTS",
-    ]
-    return load_daily(real_data / "sp500_daily.parquet", names, first=date(2012, 10, 1), last=date(2013, 12, 15))
+    return load_daily(
+        real_data / "sp500_daily.parquet", reference.SYMBOLS, first=date(2012, 10, 1), last=date(2013, 12, 15)
+    )
 
 
 def test_every_kind_is_computed(bars: Panel) -> None:
@@ -149,7 +129,11 @@ def test_any_bars_with_holes_give_what_the_definition_says(
 @settings(max_examples=150, deadline=None)
 @given(
     days=st.lists(
-        st.lists(st.sampled_from([math.nan, -2.0, 0.0, -0.0, 1.0, 1.0 + 2**-52, 7.5]), min_size=7, max_size=7)
+        st.lists(
+            st.sampled_from([math.nan, -math.nan, -2.0, -7.0, 0.0, -0.0, 1.0, 1.0 + 2**-52, 7.5]),
+            min_size=7,
+            max_size=7,
+        )
     ),
     usable=st.lists(st.booleans(), min_size=7, max_size=7),
 )
@@ -229,6 +213,10 @@ def test_infinities_are_unknown() -> None:
     np.testing.assert_array_equal(np.isnan(series["close"][0]), [False, True, False, True, True, False, False, False])
     assert np.isnan(series["r"][0, :7]).sum() == 7  # into, out of and over infinities, and from zero
     assert not any(np.isinf(series[name]).any() for name in series)
+
+
+def test_a_run_just_long_enough_has_one_value() -> None:
+    np.testing.assert_allclose(one([1.0, 2.0, 6.0], Indicator("x", "ema", length=3)), [math.nan, math.nan, 3.0])
 
 
 @pytest.mark.parametrize("shape", [(0, 0), (0, 40), (3, 0), (3, 1), (2, 13), (1, 14), (1, 15), (1, 27), (1, 28)])

@@ -10,6 +10,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 NAN = math.nan
+
+# Large and small, dear and cheap, calm and wild; ZTS begins in February 2013.
+SYMBOLS = (
+    *("A", "AAPL", "AMZN", "BAC", "BRK.B", "EBAY", "F", "GE", "GOOG", "JNJ"),
+    *("KO", "MSFT", "NVR", "PG", "T", "TSLA", "VAR", "WMT", "XOM", "ZTS"),
+)
 Numbers = Sequence[float]
 
 

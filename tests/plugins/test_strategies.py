@@ -11,13 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from plugins import reference
 from pydantic import ValidationError
 
 from autotrader.core.indicators import Series
-from autotrader.core.panel import Array, Panel
+from autotrader.core.panel import Panel
 from autotrader.core.strategy import Strategy
 from autotrader.market.bars import load_daily
 from autotrader.plugins.strategies.adx_pullback import AdxPullback
@@ -115,29 +113,8 @@ def ten_years(real_data: Path) -> Series:
 
 @pytest.fixture(scope="session")
 def some_bars(real_data: Path) -> Series:
-    names = [
-        "A",
-        "AAPL",
-        "AMZN",
-        "BAC",
-        "BRK.B",
-        "EBAY",
-        "F",
-        "GE",
-        "GOOG",
-        "JNJ",
-        "KO",
-        "MSFT",
-        "NVR",
-        "PG",
-        "T",
-        "TSLA",
-        "VAR",
-        "WMT",
-        "XOM",
-        "ZTS",
-    ]
-    panel = load_daily(real_data / "sp500_daily.parquet", names, first=date(2012, 10, 1), last=date(2013, 12, 15))
+    days = {"first": date(2012, 10, 1), "last": date(2013, 12, 15)}
+    panel = load_daily(real_data / "sp500_daily.parquet", reference.SYMBOLS, **days)
     return Series(panel, StrategyContract.indicators)
 
 
@@ -175,18 +152,30 @@ def test_real_bars_fire_where_the_conditions_say(strategy: Any, some_bars: Serie
     assert_same(found(made, some_bars), expected(SLOW[strategy], made.reads, some_bars))
 
 
-# Values on, next to and far from every threshold.
-edges = [0.0, -0.1, 0.02, 0.03, 0.05, 0.75, 0.95, 1.0, 1.2, 1.3, 10.0, 12.0, 20.0, 25.0, 27.0, 30.0, 50.0, 70.0, 75.0]
-values = st.one_of(st.sampled_from([*edges, reference.NAN]), st.floats(-1, 100))
+# On, next to and far from every threshold; the bar before counts, so many bars are needed to meet every pair.
+EDGES: dict[str, list[float]] = {
+    "rsi": [29, 30, 31, 49, 50, 51, 70, 71, 75, 76, 90],
+    "adx": [20, 22, 24, 25, 26, 27, 30, 50],
+    "pct_b": [-0.9, -0.1, 0, 0.04, 0.05, 0.06, 0.94, 0.95, 0.96, 1, 1.1, 1.9],
+    "bb_width_ratio": [0.7, 0.75, 0.8, 1.2, 1.3, 1.4],
+    "return_20": [-0.1, 0, 0.1, 0.3],
+    "atr": [0.05, 0.06, 0.09, 0.2],
+    "ema_fast": [1, 2, 3],
+    "ema_slow": [1, 2, 3],
+    "close": [0, 1, 2, 3],
+}
 
 
-@settings(max_examples=60, deadline=None)
-@given(data=st.data(), strategy=st.sampled_from(FIVE))
-def test_any_values_fire_where_the_conditions_say(data: st.DataObject, strategy: Any) -> None:
-    made = strategy(strategy.Params())
-    rows = st.lists(values, min_size=24, max_size=24).map(lambda row: np.array(row).reshape(2, 12))
-    series: dict[str, Array] = {name: data.draw(rows, name) for name in made.reads}
-    assert_same(found(made, series), expected(SLOW[strategy], made.reads, series))
+@pytest.mark.parametrize("strategy", FIVE)
+@pytest.mark.parametrize("unknown", [0.0, 0.1])
+def test_values_at_the_thresholds_fire_where_the_conditions_say(strategy: Any, unknown: float) -> None:
+    random, made, shape = np.random.default_rng(5), strategy(strategy.Params()), (20, 2000)
+    series = {name: random.choice(EDGES[name], shape).astype(np.float64) for name in made.reads}
+    for values in series.values():
+        values[random.random(shape) < unknown] = np.nan
+    slow = expected(SLOW[strategy], made.reads, series)
+    assert len(slow) > 20
+    assert_same(found(made, series), slow)
 
 
 def test_ten_years_of_signals_are_as_counted(ten_years: Series) -> None:
@@ -319,6 +308,14 @@ def test_a_strength_is_clipped_and_an_unknown_one_does_not_fire() -> None:
     )
     assert fired.where.tolist() == [[True, False, True, False, True]]
     assert fired.strength.tolist() == [1.0, 0.0, 0.5]
+
+
+def test_a_rule_over_the_market_alone_fires_for_every_symbol() -> None:
+    market = np.broadcast_to(np.array([1.0, 2.0, 3.0]), (2, 3))
+    value = np.array([[0, 0.5, 1], [0, np.nan, 0.25]])
+    (fired,) = rules(when="market > 1", strength="value").signals({"market": market, "value": value})
+    assert fired.where.tolist() == [[False, True, True], [False, False, True]]
+    assert fired.strength.tolist() == [0.5, 1.0, 0.25]
 
 
 def test_a_rule_that_is_no_condition_is_refused() -> None:

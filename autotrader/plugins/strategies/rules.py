@@ -82,10 +82,9 @@ class RulesStrategy:
         where = column_match(rule.when, {name: series[name] for name in rule.when.names})
         if where.ndim == 0:  # `true` names no series: it holds wherever there is a bar
             where = where & np.isfinite(series[self.reads[0]])
-        at = np.nonzero(where)
-        strength = column_number(rule.strength, {name: series[name][at] for name in rule.strength.names})
-        strength = np.clip(np.broadcast_to(strength, at[0].shape), 0.0, 1.0)
+        at = np.flatnonzero(where)
+        strength = column_number(rule.strength, {name: series[name].take(at) for name in rule.strength.names})
+        strength = np.clip(np.broadcast_to(strength, at.shape), 0.0, 1.0)
         unknown = np.isnan(strength)
-        if unknown.any():
-            where[tuple(axis[unknown] for axis in at)] = False
+        where.flat[at[unknown]] = False
         return Fired(rule.direction, where, strength[~unknown])
