@@ -80,8 +80,8 @@ class BySide(_Model):
     short: float | None = Field(default=None, description="The value for short positions.")
 
 
-Params = dict[Name, float | BySide]
-_PARAMS = "Named numbers that this set's rules may use, each a number, a percent or {long: ..., short: ...}."
+Params = dict[Name, float]
+_PARAMS = "Named numbers that this set's rules may use, each a number or a percent."
 
 
 # --- rules --------------------------------------------------------------------------------------------------------

@@ -126,6 +126,7 @@ class Book:
     peak: float = 0.0
     worst_drawdown: float = 0.0
     entered: dict[str, str] = field(default_factory=dict)  # order id -> symbol: this session's filled entries
+    _attempts: dict[str, int] = field(default_factory=dict)  # symbol -> exits ordered in this session
     _exits: dict[str, _Exit] = field(default_factory=dict)
     _pasts: dict[str, _Past] = field(default_factory=dict)
 
@@ -143,6 +144,8 @@ class Book:
                 if event.order_id in self.orders:
                     raise BookError(f"order {event.order_id} is there already")
                 self.orders[event.order_id] = Order(event)
+                if event.leg == "exit":
+                    self._attempts[event.symbol] = self._attempts.get(event.symbol, 0) + 1
             case ev.Filled():
                 self._filled(event)
             case ev.OrderEnded():
@@ -150,6 +153,7 @@ class Book:
             case ev.SessionOpened():
                 self.session, self.number = event.session, event.number
                 self.entered.clear()
+                self._attempts.clear()
             case ev.SessionClosed():
                 self.equity_history.append((event.session, event.equity))
                 self.peak = max(self.peak, event.equity)
@@ -276,6 +280,10 @@ class Book:
     def exit_order(self, symbol: str) -> Order | None:
         """The live exit of a position; there is at most one."""
         return next((o for o in self.orders.values() if o.ordered.leg == "exit" and o.ordered.symbol == symbol), None)
+
+    def exit_attempts(self, symbol: str) -> int:
+        """How many exits of the symbol were ordered in this session."""
+        return self._attempts.get(symbol, 0)
 
     def entries_today(self) -> int:
         """Entries of this session, filled or live; a dead one without a fill does not count."""

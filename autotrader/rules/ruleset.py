@@ -130,6 +130,10 @@ class RuleSet:
         names = tuple(self.rules[index].name for index in matched)
         return Decision(stage.name, rule.then, rule.name, rule.reason, names, None, self, facts, streaks)
 
+    def verdicts(self, facts: Row) -> Sequence[Verdict]:
+        """What each rule's own condition gives, whatever on_missing and for_bars make of it."""
+        return self._verdicts(compiled.clean(self.reads, facts))
+
     def evidence(self, facts: Row, decided: str | None, streaks: tuple[int, ...]) -> tuple[Evidence, ...]:
         known = compiled.clean(self.reads, facts)
         counts = dict(zip((rule.name for rule in self.streak_rules), streaks, strict=False))

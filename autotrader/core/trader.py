@@ -1,0 +1,243 @@
+"""The decision loop of a session: what to enter at a group's time, what to leave on every bar.
+
+Synchronous and deterministic: the same calls in the same order give the same steps. It sends nothing and keeps nothing;
+whoever drives it journals a step's events, sends its orders, and applies the fills that come back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+
+from autotrader.core import events as ev
+from autotrader.core.book import Book, HeldPosition
+from autotrader.core.entry import Account, Moment, Outcome, account, enter
+from autotrader.core.exits import Bar, Day, ExitRuleEngine, facts, first_exit
+from autotrader.core.gap_filter import Filtered, Quote
+from autotrader.core.orderid import order_id
+from autotrader.core.rulebook import Rulebook
+from autotrader.rules.decision import Decision
+from autotrader.rules.facts import Scalar
+from autotrader.rules.ruleset import RuleSet
+
+# The daily values a symbol's exits are judged with in a session, under the configuration of that hash.
+DayOf = Callable[[str, str], Day]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A decision to be recorded: about which symbol and strategy, under which configuration, at which price."""
+
+    symbol: str
+    strategy: str
+    config_hash: str
+    decision: Decision
+    price: float = math.nan
+
+
+@dataclass(slots=True)
+class Step:
+    """What one call gave. orders: to be made durable, then sent, in this order. events: to be journaled."""
+
+    orders: list[ev.Ordered] = field(default_factory=list)
+    events: list[ev.Event] = field(default_factory=list)
+    judged: list[Judged] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a session is entered from: the filtered candidates of a scan, by rank."""
+
+    candidates: tuple[Filtered, ...]
+    regime: str
+    result_age: int
+    config_hash: str
+
+
+@dataclass(slots=True)
+class _Watch:
+    """A held position under observation in this session."""
+
+    day: Day
+    fixed: dict[str, Scalar]
+    rules: RuleSet
+    streaks: tuple[int, ...]
+    since: datetime
+    verdicts: Sequence[str] = ()
+    last: datetime | None = None
+
+
+class Trader:
+    """Decides over one book. rulebooks: by configuration hash; every open position's must be there."""
+
+    def __init__(self, book: Book, rulebooks: Mapping[str, Rulebook], account_tag: str, day_of: DayOf) -> None:
+        self.book = book
+        self.prices: dict[str, float] = {}
+        self._rulebooks = rulebooks
+        self._tag = account_tag
+        self._day_of = day_of
+        self._plan: Plan | None = None
+        self._alive: list[Filtered] = []
+        self._watches: dict[str, _Watch] = {}
+
+    # --- the session --------------------------------------------------------------------------------------------
+
+    def open_session(self, at: datetime, session: date, number: int) -> Step:
+        """Begins a session. number: its place in the calendar."""
+        self._plan, self._alive = None, []
+        self._watches.clear()
+        event = ev.SessionOpened(at, session, number)
+        self.book.apply(event)
+        return Step(events=[event])
+
+    def plan(self, plan: Plan) -> None:
+        """Takes the session's candidates; those that were entered already, before a restart, are dropped."""
+        self._plan = plan
+        taken = {order.ordered.symbol for order in self.book.pending_entries()} | set(self.book.entered.values())
+        self._alive = [item for item in plan.candidates if item.candidate.symbol not in taken]
+
+    def group_due(self, at: datetime, group: str, minute: int, quotes: Mapping[str, Quote]) -> Step:
+        """Judges the candidates whose time has come, of this group and of earlier ones."""
+        step = Step()
+        if self._plan is None or not self._alive:
+            return step
+        plan = self._plan
+        moment = Moment(group, minute, plan.regime, plan.result_age, plan.config_hash)
+        rulebook = self._rulebooks[plan.config_hash]
+        intents, step.outcomes = enter(moment, self._alive, self.book, quotes, self.prices, rulebook)
+        assert self.book.session is not None
+        by_symbol = {item.candidate.symbol: item for item in self._alive}
+        for outcome in step.outcomes:
+            strategy = by_symbol[outcome.symbol].candidate.strategy
+            price = quotes.get(outcome.symbol, Quote()).price
+            step.judged += [Judged(outcome.symbol, strategy, plan.config_hash, d, price) for d in outcome.decisions]
+        for intent in intents:
+            item = intent.candidate
+            name = order_id(self._tag, self.book.session, group, item.strategy, item.symbol, "entry", 1)
+            step.orders.append(
+                ev.Ordered(at, self.book.session, name, item.symbol, item.strategy, item.direction, "entry",
+                           intent.quantity, intent.plan)
+            )  # fmt: skip
+        gone = {outcome.symbol for outcome in step.outcomes if outcome.entered or outcome.final}
+        self._alive = [item for item in self._alive if item.candidate.symbol not in gone]
+        return step
+
+    def close_session(self, at: datetime) -> Step:
+        """Ends a session: what each position has seen, and the equity."""
+        step = Step()
+        assert self.book.session is not None
+        for symbol, held in sorted(self.book.positions.items()):
+            step.events.append(self._marked(at, symbol, held))
+        closed = ev.SessionClosed(at, self.book.session, self.book.equity(self.prices))
+        self.book.apply(closed)
+        step.events.append(closed)
+        return step
+
+    def account(self) -> Account:
+        """The account at the last known prices."""
+        return account(self.book, self.prices)
+
+    # --- held positions -----------------------------------------------------------------------------------------
+
+    def bars(self, at: datetime, bars: Mapping[str, Bar], *, decide: bool = True) -> Step:
+        """One minute's bars, by symbol; `at` is when it began. decide: False only takes them in, for minutes made up.
+
+        A bar that is not newer than the symbol's last one, that began before the position's fill, or that has no
+        price changes nothing. Symbols are judged in alphabetical order.
+        """
+        step = Step()
+        for symbol in sorted(bars):
+            bar = bars[symbol]
+            if not _sound(bar):
+                continue
+            held = self.book.positions.get(symbol)
+            if held is None:
+                self.prices[symbol] = bar.close
+                continue
+            watch = self._watch(symbol, held)
+            if at < watch.since or (watch.last is not None and at <= watch.last):
+                continue
+            watch.last = at
+            self.prices[symbol] = bar.close
+            self._judge(step, at, held, watch, bar, decide)
+        return step
+
+    def point(self, at: datetime, symbol: str, bar: Bar, previous: float | None = None) -> tuple[Step, float]:
+        """One point of a daily path and the price at which a rule leaves, if one does, on the way there.
+
+        previous: the price of the point before; None: the session's first. for_bars counts as 1.
+        """
+        step = Step()
+        held = self.book.positions[symbol]
+        watch = self._watch(symbol, held)
+        price = bar.close
+        if previous is not None:
+            rules = watch.rules
+
+            def leaves(at_price: float) -> bool:
+                index, _ = rules.first(
+                    facts(held, watch.fixed, watch.day, Bar.point(at_price, bar.minute, bar.to_close))
+                )
+                return index >= 0 and rules.rules[index].then == "exit"
+
+            if leaves(price):
+                price = first_exit(previous, price, leaves)
+                bar = Bar.point(price, bar.minute, bar.to_close)
+        self.prices[symbol] = price
+        self._judge(step, at, held, watch, bar, True)
+        return step, price
+
+    def apply(self, event: ev.Event) -> None:
+        """Takes in what happened to an order or to the account."""
+        self.book.apply(event)
+        if isinstance(event, ev.Split):
+            self._watches.pop(event.symbol, None)
+
+    def _watch(self, symbol: str, held: HeldPosition) -> _Watch:
+        watch = self._watches.get(symbol)
+        # what a later fill of the same entry changes is the price, and with it the distances
+        if watch is None or watch.fixed["entry_price"] != held.entry_price:
+            engine = ExitRuleEngine(self._rulebooks[held.plan.config_hash])
+            day = self._day_of(held.plan.config_hash, symbol)
+            rules = engine.rules(held)
+            fresh = _Watch(day, engine.fixed(held, day), rules, rules.no_streaks, held.entered_at)
+            if watch is not None:
+                fresh.streaks, fresh.last = watch.streaks, watch.last
+            self._watches[symbol] = watch = fresh
+        return watch
+
+    def _judge(self, step: Step, at: datetime, held: HeldPosition, watch: _Watch, bar: Bar, decide: bool) -> None:
+        rules = watch.rules
+        held.bars_held += 1
+        row = facts(held, watch.fixed, watch.day, bar)
+        index, watch.streaks = rules.first(row, watch.streaks)
+        if held.mark(bar.high, bar.low):
+            step.events.append(self._marked(at, held.symbol, held))
+        leaving = decide and index >= 0 and rules.rules[index].then == "exit"
+        verdicts = rules.verdicts(row)
+        if leaving or verdicts != watch.verdicts:
+            watch.verdicts = verdicts
+            decision = rules.decision(() if index < 0 else (index,), row, watch.streaks)
+            step.judged.append(Judged(held.symbol, held.strategy, held.plan.config_hash, decision, bar.close))
+        if leaving and self.book.exit_order(held.symbol) is None:
+            step.orders.append(self._exit(at, held, rules, index))
+
+    def _exit(self, at: datetime, held: HeldPosition, rules: RuleSet, index: int) -> ev.Ordered:
+        assert self.book.session is not None
+        rule = rules.rules[index]
+        attempt = self.book.exit_attempts(held.symbol) + 1
+        name = order_id(self._tag, self.book.session, "exit", held.strategy, held.symbol, "exit", attempt)
+        return ev.Ordered(at, self.book.session, name, held.symbol, held.strategy, held.direction, "exit",
+                          held.quantity, None, rule.reason, rule.name)  # fmt: skip
+
+    def _marked(self, at: datetime, symbol: str, held: HeldPosition) -> ev.Marked:
+        assert self.book.session is not None
+        return ev.Marked(at, self.book.session, symbol, held.best_price, held.worst_price, held.bars_held)
+
+
+def _sound(bar: Bar) -> bool:
+    """Whether a bar can be judged: real prices, high at least low."""
+    return bar.low > 0 and bar.high >= bar.low and bar.low <= bar.close <= bar.high and math.isfinite(bar.high)
