@@ -1,0 +1,53 @@
+# One command sets up, one shows it working: make test, make demo.
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+IS_NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
+
+# The first Python that is new enough; choose another with make PYTHON=...
+PYTHON ?= $(firstword $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python $(IS_NEW_ENOUGH) 2>/dev/null && echo $$python; done) python3)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test check bench lock universe clean
+
+help:  ## What can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(INSTALLED)  ## See it work: scan the embedded synthetic market
+	$(BIN)/autotrader scan
+
+test: check  ## Everything that must hold: check and all tests
+	$(BIN)/pytest -n 2
+
+check: $(INSTALLED)  ## Style and types
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(INSTALLED)  ## Measure against bare TA-Lib and numpy, and hold the ratios
+	$(BIN)/python benchmarks/bench_scan.py --check
+	$(BIN)/python benchmarks/bench_startup.py --check
+
+lock:  ## Resolve the dependencies of pyproject.toml into requirements.txt, with hashes
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/pip install --quiet --disable-pip-version-check uv
+	.venv-lock/bin/uv pip compile --quiet --universal --generate-hashes --group dev pyproject.toml \
+		--no-header --output-file requirements.txt
+	rm -rf .venv-lock
+
+universe: $(INSTALLED)  ## Write the packaged S&P 500 list anew
+	$(BIN)/python tools/make_universe.py
+
+clean:  ## Remove all that was made, the virtual environment included
+	rm -rf $(VENV) .venv-lock data out dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	find autotrader tests tools benchmarks -name __pycache__ -type d -exec rm -rf {} +
+
+# Everything as locked, then the project on top of it, nothing resolved again.
+$(INSTALLED): requirements.txt pyproject.toml
+	@$(PYTHON) $(IS_NEW_ENOUGH) || { echo "autotrader needs Python 3.11 or newer: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
