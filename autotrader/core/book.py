@@ -32,6 +32,7 @@ class HeldPosition:
     worst_price: float
     bars_held: int = 0
     costs: float = 0.0
+    leaving: tuple[str, str] | None = None  # reason and rule, once an exit was ordered: it is left until it is flat
 
     @property
     def sign(self) -> int:
@@ -125,6 +126,7 @@ class Book:
     number: int = 0
     peak: float = 0.0
     worst_drawdown: float = 0.0
+    done: dict[tuple[date, str], datetime] = field(default_factory=dict)  # the current session's stages
     entered: dict[str, str] = field(default_factory=dict)  # order id -> symbol: this session's filled entries
     _attempts: dict[str, int] = field(default_factory=dict)  # symbol -> exits ordered in this session
     _exits: dict[str, _Exit] = field(default_factory=dict)
@@ -145,6 +147,8 @@ class Book:
                     raise BookError(f"order {event.order_id} is there already")
                 self.orders[event.order_id] = Order(event)
                 if event.leg == "exit":
+                    assert event.reason is not None
+                    self.positions[event.symbol].leaving = (event.reason, event.rule or event.reason)
                     self._attempts[event.symbol] = self._attempts.get(event.symbol, 0) + 1
             case ev.Filled():
                 self._filled(event)
@@ -153,11 +157,14 @@ class Book:
             case ev.SessionOpened():
                 self.session, self.number = event.session, event.number
                 self.entered.clear()
+                self.done.clear()
                 self._attempts.clear()
             case ev.SessionClosed():
                 self.equity_history.append((event.session, event.equity))
                 self.peak = max(self.peak, event.equity)
                 self.worst_drawdown = max(self.worst_drawdown, self.drawdown(event.equity))
+            case ev.StageDone():
+                self.done[event.session, event.stage] = event.at
             case ev.Split():
                 self._split(event)
             case ev.Charged():

@@ -125,6 +125,16 @@ class SessionClosed:
 
 
 @dataclass(frozen=True, slots=True)
+class StageDone:
+    """A stage of a session was carried out and is not to be repeated. stage: gap_filter, enter:moo, ..., close."""
+
+    at: datetime
+    session: date
+    stage: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class DrawdownReset:
     """A person said that the drawdown starts again from here."""
 
@@ -132,7 +142,9 @@ class DrawdownReset:
     session: date
 
 
-Event = SessionOpened | Ordered | Filled | OrderEnded | Marked | Split | Charged | SessionClosed | DrawdownReset
+Event = (
+    SessionOpened | Ordered | Filled | OrderEnded | Marked | Split | Charged | SessionClosed | StageDone | DrawdownReset
+)
 EVENTS: tuple[type[Event], ...] = (
-    SessionOpened, Ordered, Filled, OrderEnded, Marked, Split, Charged, SessionClosed, DrawdownReset,
+    SessionOpened, Ordered, Filled, OrderEnded, Marked, Split, Charged, SessionClosed, StageDone, DrawdownReset,
 )  # fmt: skip

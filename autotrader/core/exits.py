@@ -86,7 +86,7 @@ class ExitRuleEngine:
 
 def stop_distance(rulebook: Rulebook, strategy: str, direction: Direction, price: float, atr: float) -> float:
     """exit.stop_distance for a position entered at `price`, in USD per share; NaN if unknown."""
-    row = {"entry_price": price, "atr_at_entry": atr, "strategy": strategy, "direction": direction}
+    row: dict[str, Scalar] = {"entry_price": price, "atr_at_entry": atr, "strategy": strategy, "direction": direction}
     return rulebook.bound(rulebook.stop_distance, strategy, direction).value(row)[0]
 
 
@@ -122,8 +122,11 @@ def facts(held: HeldPosition, fixed: Mapping[str, Scalar], day: Day, bar: Bar) -
 def first_exit(start: float, end: float, leaves: Callable[[float], bool]) -> float:
     """The first price on the way from `start`, which does not leave, to `end`, which does, to 1e-9 relative.
 
-    Given from the leaving side, so that a judgement at it leaves.
+    Given from the leaving side, so that a judgement at it leaves. Where already `start` would leave, it is not the
+    price that decides (the minute does), and only `end` has been reached by then.
     """
+    if leaves(start):
+        return end
     while abs(end - start) > _BISECT * abs(end):
         middle = start + (end - start) / 2
         if middle in {start, end}:

@@ -83,6 +83,11 @@ class Rulebook:
         return frozenset(indicator.name for indicator in self.indicators)
 
     @cached_property
+    def exit_indicators(self) -> tuple[str, ...]:
+        """The daily indicators that an exit rule reads."""
+        return tuple(name for name in self.exit.reads if name in self.indicator_names)
+
+    @cached_property
     def _value_names(self) -> tuple[str, ...]:
         return value_names(self.params)
 

@@ -216,22 +216,23 @@ class Trader:
         index, watch.streaks = rules.first(row, watch.streaks)
         if held.mark(bar.high, bar.low):
             step.events.append(self._marked(at, held.symbol, held))
-        leaving = decide and index >= 0 and rules.rules[index].then == "exit"
+        leaving = decide and held.leaving is None and index >= 0 and rules.rules[index].then == "exit"
         verdicts = rules.verdicts(row)
         if leaving or verdicts != watch.verdicts:
             watch.verdicts = verdicts
             decision = rules.decision(() if index < 0 else (index,), row, watch.streaks)
             step.judged.append(Judged(held.symbol, held.strategy, held.plan.config_hash, decision, bar.close))
-        if leaving and self.book.exit_order(held.symbol) is None:
-            step.orders.append(self._exit(at, held, rules, index))
+        if leaving:
+            step.orders.append(self._exit(at, held, rules.rules[index].reason, rules.rules[index].name))
+        elif decide and held.leaving is not None and self.book.exit_order(held.symbol) is None:
+            step.orders.append(self._exit(at, held, *held.leaving))  # the attempt before ended without its shares
 
-    def _exit(self, at: datetime, held: HeldPosition, rules: RuleSet, index: int) -> ev.Ordered:
+    def _exit(self, at: datetime, held: HeldPosition, reason: str, rule: str) -> ev.Ordered:
         assert self.book.session is not None
-        rule = rules.rules[index]
         attempt = self.book.exit_attempts(held.symbol) + 1
         name = order_id(self._tag, self.book.session, "exit", held.strategy, held.symbol, "exit", attempt)
         return ev.Ordered(at, self.book.session, name, held.symbol, held.strategy, held.direction, "exit",
-                          held.quantity, None, rule.reason, rule.name)  # fmt: skip
+                          held.quantity, None, reason, rule)  # fmt: skip
 
     def _marked(self, at: datetime, symbol: str, held: HeldPosition) -> ev.Marked:
         assert self.book.session is not None

@@ -1,0 +1,77 @@
+"""What the daily bars say: usable symbols, indicators, regimes. For one night or for ten years, the same columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autotrader.core.exits import Day
+from autotrader.core.indicators import Series
+from autotrader.core.panel import Mask, Panel
+from autotrader.core.ranking import Signals, collect
+from autotrader.core.regime import EQUAL_WEIGHT, RegimeDetector, equal_weight
+from autotrader.core.rulebook import Rulebook
+from autotrader.core.screen import USABLE, screen
+from autotrader.core.strategy import Strategy
+
+
+@dataclass(frozen=True, eq=False)
+class MarketView:
+    """A panel seen through one configuration.
+
+    codes:   int8 [symbol, session], see `screen`. usable: where they are 0.
+    proxy:   the name of what the regimes are read from. proxy_series: its fields and indicators, [1, session].
+    regimes: one name a session.
+    """
+
+    rulebook: Rulebook
+    panel: Panel
+    codes: NDArray[np.int8]
+    usable: Mask
+    series: Series
+    proxy: str
+    proxy_series: Series
+    regimes: Sequence[str]
+
+    def signals(self, strategies: Mapping[str, Strategy], sessions: slice = slice(None)) -> Signals:
+        """What the strategies fire on usable symbols in these sessions, on the sides that the configuration allows."""
+        wanted = np.zeros_like(self.usable)
+        wanted[:, sessions] = self.usable[:, sessions]
+        fired = {}
+        for name, strategy in strategies.items():
+            sides = self.rulebook.params.strategies[name].directions
+            found = strategy.signals(self.series.extended(self.rulebook.own_indicators(name)))
+            fired[name] = [side for side in found if sides is None or side.direction in sides]
+        return collect(fired, wanted)
+
+    def day(self, symbol: int, index: int, session: date, number: int) -> Day:
+        """What a symbol's exits are judged with in `session`, of which `index` is the last completed one here."""
+        series = self.series
+        names = self.rulebook.exit_indicators
+        return Day(
+            session=session,
+            number=number,
+            regime=self.regimes[index],
+            indicators={name: float(series[name][symbol, index]) for name in names},
+            prev_close=float(self.panel.close[symbol, index]),
+        )
+
+
+def market_view(rulebook: Rulebook, panel: Panel, market: Panel | None) -> MarketView:
+    """The view of a universe's panel.
+
+    market: the regime proxy's bars over the same sessions; None: the equal-weight mean of the panel stands in.
+    """
+    batch = rulebook.params.batch
+    codes = screen(panel, batch.min_bars, batch.history_days)
+    usable = codes == USABLE
+    proxy = rulebook.params.regime.symbol if market is not None else EQUAL_WEIGHT
+    market = equal_weight(panel) if market is None else market
+    proxy_series = Series(market, rulebook.indicators)
+    regimes = RegimeDetector(rulebook.regime).regimes(proxy_series, panel.sessions)
+    series = Series(panel, rulebook.indicators, usable, market)
+    return MarketView(rulebook, panel, codes, usable, series, proxy, proxy_series, regimes)
