@@ -8,18 +8,18 @@ from datetime import date
 import numpy as np
 
 from autotrader.clock import Calendar
-from autotrader.core.indicators import Series
-from autotrader.core.panel import Panel
-from autotrader.core.ranking import Ranking, SignalRanker, collect
-from autotrader.core.regime import EQUAL_WEIGHT, RegimeDetector, equal_weight
+from autotrader.core.candidates import candidate, snapshot
+from autotrader.core.panel import Mask, Panel
+from autotrader.core.ranking import Ranking, SignalRanker
+from autotrader.core.regime import RegimeDetector
 from autotrader.core.rulebook import Rulebook
 from autotrader.core.screen import REASONS, USABLE, bar_counts, screen
 from autotrader.core.strategy import Strategy
-from autotrader.core.types import BatchResult, Blackout, Candidate, ScanResult
+from autotrader.core.types import BatchResult, Blackout, ScanResult
+from autotrader.core.view import MarketView, market_view
 from autotrader.errors import AutotraderError
 from autotrader.market.feed import Feed
 from autotrader.market.universe import Member
-from autotrader.vocabulary import Indicator, group_name
 
 
 class ScanError(AutotraderError):
@@ -55,8 +55,12 @@ class NightlyScanner:
             )
         if not self._universe:
             raise ScanError("the universe is empty")
+        return self.judge(self.look(feed, session), session)
+
+    def look(self, feed: Feed, session: date) -> MarketView:
+        """The universe's bars up to a session, with everything that is computed from them."""
         panel, market = self._bars(feed, session)
-        return self.rank(panel, market, session)
+        return market_view(self._rulebook, panel, market)
 
     def _bars(self, feed: Feed, session: date) -> tuple[Panel, Panel | None]:
         """The universe's bars, and the proxy's where the feed has it."""
@@ -75,47 +79,39 @@ class NightlyScanner:
         panel:  the universe's, in its order; the last column is the scanned session.
         market: the regime proxy's, the same sessions; None: the equal-weight mean of the panel stands in.
         """
-        rulebook, batch = self._rulebook, self._rulebook.params.batch
-        codes = screen(panel, batch.min_bars, batch.history_days)
-        usable = codes == USABLE
-        self._check_coverage(usable, session)
+        return self.judge(market_view(self._rulebook, panel, market), session)
+
+    def judge(self, view: MarketView, session: date) -> BatchResult:
+        """The result of the view's last session."""
+        rulebook, batch, panel = self._rulebook, self._rulebook.params.batch, view.panel
+        self._check_coverage(view.usable, session)
         notes = []
-        proxy = rulebook.params.regime.symbol
-        if market is None:
-            notes.append(f"no usable bars for {proxy}: the regime is read from the {EQUAL_WEIGHT}")
-            market, proxy = equal_weight(panel), EQUAL_WEIGHT
-        series = Series(panel, rulebook.indicators, usable, market)
-        regime = RegimeDetector(rulebook.regime)
-        proxy_series = Series(market, rulebook.indicators)
-        regimes = regime.regimes(proxy_series, panel.sessions)
-
-        tonight = np.zeros_like(usable)
-        tonight[:, -1] = usable[:, -1]
-        fired = {
-            name: strategy.signals(series.extended(rulebook.own_indicators(name)))
-            for name, strategy in self._strategies.items()
-        }
+        if view.proxy != rulebook.params.regime.symbol:
+            notes.append(
+                f"no usable bars for {rulebook.params.regime.symbol}: the regime is read from the {view.proxy}"
+            )
         following = np.append(panel.dates[1:], np.datetime64(self._calendar.next_session(session)))
-        ranker = SignalRanker(rulebook, [member.sector for member in self._universe], self._blackouts)
-        ranking = ranker.rank(collect(fired, tonight), panel, series, regimes, following)
-
+        sectors = [member.sector for member in self._universe]
+        ranker = SignalRanker(rulebook, sectors, self._blackouts)
+        tonight = view.signals(self._strategies, slice(-1, None))
+        ranking = ranker.rank(tonight, panel, view.series, view.regimes, following)
         counts = bar_counts(panel)
         short = {
             symbol: int(counts[row])
             for row, symbol in enumerate(panel.symbols)
-            if usable[row, -1] and counts[row] < batch.history_days
+            if view.usable[row, -1] and counts[row] < batch.history_days
         }
         return BatchResult(
             scan_date=session,
-            regime=regimes[-1],
-            regime_decision=regime.decide(proxy_series),
-            regime_proxy=proxy,
-            total_symbols_scanned=int(usable[:, -1].sum()),
-            candidates=self._candidates(ranking, panel, series),
-            scan_results=self._scan_results(ranking, panel, series),
+            regime=view.regimes[-1],
+            regime_decision=RegimeDetector(rulebook.regime).decide(view.series.market),
+            regime_proxy=view.proxy,
+            total_symbols_scanned=int(view.usable[:, -1].sum()),
+            candidates=tuple(candidate(ranking, int(row), view, sectors) for row in ranking.candidates),
+            scan_results=self._scan_results(ranking, view),
             skipped={
                 symbol: REASONS[code]
-                for symbol, code in zip(panel.symbols, codes[:, -1].tolist(), strict=True)
+                for symbol, code in zip(panel.symbols, view.codes[:, -1].tolist(), strict=True)
                 if code != USABLE
             },
             short_history=short,
@@ -123,7 +119,7 @@ class NightlyScanner:
             notes=tuple(notes),
         )
 
-    def _check_coverage(self, usable: np.ndarray, session: date) -> None:
+    def _check_coverage(self, usable: Mask, session: date) -> None:
         need = self._rulebook.params.batch.min_coverage
         found = int(usable[:, -1].sum()) if usable.shape[1] else 0
         total = len(self._universe)
@@ -134,62 +130,24 @@ class NightlyScanner:
                 "If the data holds other symbols than the universe, name its own with --universe"
             )
 
-    def _candidates(self, ranking: Ranking, panel: Panel, series: Series) -> tuple[Candidate, ...]:
-        return tuple(self._candidate(ranking, int(row), panel, series) for row in ranking.candidates)
-
-    def _candidate(self, ranking: Ranking, row: int, panel: Panel, series: Series) -> Candidate:
-        signals, rulebook = ranking.signals, self._rulebook
-        symbol, session = int(signals.symbol[row]), int(signals.session[row])
-        strategy, direction = signals.names[signals.strategy[row]], signals.direction(row)
-        value = rulebook.values(strategy, direction)
-        hold = _known(value["max_hold_days"]) if "max_hold_days" in value else None
-        indicators = _snapshot(rulebook.indicators, series, symbol, session)
-        return Candidate(
-            symbol=panel.symbols[symbol],
-            strategy=strategy,
-            direction=direction,
-            entry_group=group_name(rulebook.group_of(strategy) or ""),
-            prev_close=float(panel.close[symbol, session]),
-            atr=float(series["atr"][symbol, session]),
-            sl_atr_mult=_known(value.get("sl_atr_mult")),
-            tp_atr_mult=_known(value.get("tp_atr_mult")),
-            score=float(ranking.score[row]),
-            max_hold_days=None if hold is None else int(hold),
-            rank=int(ranking.rank[row]),
-            sector=self._universe[symbol].sector,
-            strength=float(signals.strength[row]),
-            signals_of_symbol=int(ranking.company[0][row]),
-            opposite_signal=bool(ranking.company[1][row]),
-            blackout=bool(ranking.blackout[row]),
-            metadata=indicators,
-        )
-
-    def _scan_results(self, ranking: Ranking, panel: Panel, series: Series) -> tuple[ScanResult, ...]:
-        signals, indicators = ranking.signals, self._rulebook.indicators
-        found = []
+    def _scan_results(self, ranking: Ranking, view: MarketView) -> tuple[ScanResult, ...]:
+        signals, found = ranking.signals, []
         for row in range(len(signals)):
             symbol, session = int(signals.symbol[row]), int(signals.session[row])
+            score = float(ranking.score[row])
             found.append(
                 ScanResult(
-                    symbol=panel.symbols[symbol],
+                    symbol=view.panel.symbols[symbol],
                     strategy=signals.names[signals.strategy[row]],
                     direction=signals.direction(row),
                     strength=float(signals.strength[row]),
-                    prev_close=float(panel.close[symbol, session]),
-                    atr=float(series["atr"][symbol, session]),
-                    indicators=_snapshot(indicators, series, symbol, session),
+                    prev_close=float(view.panel.close[symbol, session]),
+                    atr=float(view.series["atr"][symbol, session]),
+                    indicators=snapshot(view, symbol, session),
                     sector=self._universe[symbol].sector,
-                    score=_known(float(ranking.score[row])),
+                    score=None if np.isnan(score) else score,
                     outcome=ranking.reason(row),
                     decisions=ranking.decisions(row),
                 )
             )
         return tuple(found)
-
-
-def _snapshot(indicators: Sequence[Indicator], series: Series, symbol: int, session: int) -> dict[str, float | None]:
-    return {item.name: _known(float(series[item.name][symbol, session])) for item in indicators}
-
-
-def _known(value: float | None) -> float | None:
-    return None if value is None or np.isnan(value) else value

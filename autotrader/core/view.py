@@ -24,7 +24,7 @@ class MarketView:
     """A panel seen through one configuration.
 
     codes:   int8 [symbol, session], see `screen`. usable: where they are 0.
-    proxy:   the name of what the regimes are read from. proxy_series: its fields and indicators, [1, session].
+    proxy:   the name of what the regimes are read from; series.market holds its fields and indicators.
     regimes: one name a session.
     """
 
@@ -34,7 +34,6 @@ class MarketView:
     usable: Mask
     series: Series
     proxy: str
-    proxy_series: Series
     regimes: Sequence[str]
 
     def signals(self, strategies: Mapping[str, Strategy], sessions: slice = slice(None)) -> Signals:
@@ -71,7 +70,6 @@ def market_view(rulebook: Rulebook, panel: Panel, market: Panel | None) -> Marke
     usable = codes == USABLE
     proxy = rulebook.params.regime.symbol if market is not None else EQUAL_WEIGHT
     market = equal_weight(panel) if market is None else market
-    proxy_series = Series(market, rulebook.indicators)
-    regimes = RegimeDetector(rulebook.regime).regimes(proxy_series, panel.sessions)
     series = Series(panel, rulebook.indicators, usable, market)
-    return MarketView(rulebook, panel, codes, usable, series, proxy, proxy_series, regimes)
+    regimes = RegimeDetector(rulebook.regime).regimes(series.market, panel.sessions)
+    return MarketView(rulebook, panel, codes, usable, series, proxy, regimes)
