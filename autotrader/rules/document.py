@@ -44,7 +44,7 @@ class Span:
 class DocumentError(Exception):
     """A file that is no sound document.
 
-    problems: all that were found. text: the source, for showing them; "" where it is not text.
+    problems: all that were found. text: the source, for showing them, U+FFFD standing for what is no text; "" if unread.
     document: the data as far as it could be read, to look for further problems in; None where the structure is broken.
     """
 
@@ -205,7 +205,7 @@ def _decode(text: str | bytes, file: str) -> str:
         message = f"larger than {MAX_BYTES // 1_000_000} MB; a configuration is some hundred lines of text"
         raise DocumentError([Problem(file, 1, 1, "too-large", message)])
     decoded = text if isinstance(text, str) else _from_utf8(text, file)
-    source = decoded.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    source = _with_plain_line_ends(decoded)
     bad = list(_NOT_TEXT.finditer(source))[:MAX_PROBLEMS]
     if bad:
         starts = _line_starts(source.split("\n"))
@@ -225,9 +225,14 @@ def _from_utf8(content: bytes, file: str) -> str:
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
-        before = content[: error.start].decode("utf-8", "replace").split("\n")
+        shown = _with_plain_line_ends(content.decode("utf-8", "replace"))
+        before = _with_plain_line_ends(content[: error.start].decode("utf-8")).split("\n")
         message = f"byte 0x{content[error.start]:02x} is not UTF-8; save the file as UTF-8"
-        raise DocumentError([Problem(file, len(before), len(before[-1]) + 1, "not-utf8", message)]) from None
+        raise DocumentError([Problem(file, len(before), len(before[-1]) + 1, "not-utf8", message)], shown) from None
+
+
+def _with_plain_line_ends(text: str) -> str:
+    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _line_starts(lines: list[str]) -> list[int]:
@@ -270,7 +275,7 @@ class _Frame:
     is_key: bool = False
 
 
-class _Stop(Exception):  # noqa: N818  # control flow inside the builder, never seen outside
+class _Stop(Exception):  # control flow inside the builder, never seen outside
     """Nothing sensible can be read beyond this point."""
 
 

@@ -109,6 +109,15 @@ def test_what_the_language_leaves_out_is_refused_where_it_stands(
     assert (problem.code, (problem.line, problem.column)) == (code, place)
 
 
+def test_a_file_that_is_not_utf8_is_shown_as_far_as_it_can_be() -> None:
+    with pytest.raises(DocumentError) as caught:
+        load(b"a: 1\r\nb: \x80x", "f")
+    assert render_text(caught.value.problems, {"f": caught.value.text}).split("\n")[1:] == [
+        "    2 | b: \ufffdx",
+        "      |    ^",
+    ]
+
+
 def test_a_duplicate_key_names_both_places() -> None:
     problem = only("x:\n  key: 1\n  other: 2\n  key: 3\n")
     assert (problem.line, problem.column) == (4, 3)
