@@ -44,7 +44,7 @@ class Span:
 class DocumentError(Exception):
     """A file that is no sound document.
 
-    problems: all that were found. text: the source, for showing them, U+FFFD standing for what is no text; "" if unread.
+    problems: all that were found. text: the source, for showing them, U+FFFD for what is no text; "" if unread.
     document: the data as far as it could be read, to look for further problems in; None where the structure is broken.
     """
 
