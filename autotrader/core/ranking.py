@@ -54,9 +54,9 @@ def collect(fired: Mapping[str, Sequence[Fired]], usable: Mask) -> Signals:
     parts = []
     for index, name in enumerate(names):
         for side in fired[name]:
-            symbol, session = np.nonzero(side.where)
-            keep = usable[symbol, session]
-            symbol, session = symbol[keep], session[keep]
+            at = np.flatnonzero(side.where)
+            keep = usable.take(at)
+            symbol, session = np.divmod(at[keep], max(side.where.shape[1], 1))
             short = np.full(len(symbol), side.direction == "short")
             parts.append((symbol, session, np.full(len(symbol), index), short, side.strength[keep]))
     if not parts:

@@ -36,20 +36,19 @@ def equal_weight(panel: Panel) -> Panel:
     A session counts the symbols that have it and the one before; one without any leaves the index where it was.
     """
     sessions = panel.sessions
-    ratios = {}
     with np.errstate(all="ignore"):
         before = panel.close[:, :-1]
-        known = np.isfinite(before) & (before > 0)
-        for name in ("open", "high", "low", "close"):
-            ratio = getattr(panel, name)[:, 1:] / before
-            known = known & np.isfinite(ratio)
-            ratios[name] = ratio
-    count = np.maximum(known.sum(axis=0), 1)
-    some = known.any(axis=0)
+        known = (before > 0) & (before < np.inf)
+        ratios = {name: getattr(panel, name)[:, 1:] / before for name in ("open", "high", "low", "close")}
+    for ratio in ratios.values():
+        known &= np.isfinite(ratio)
+    count = known.sum(axis=0)
+    unknown = np.flatnonzero(~known)
     means = {}
     for name, ratio in ratios.items():
-        total = np.where(known, ratio, 0.0).sum(axis=0)
-        means[name] = np.concatenate([[1.0], np.where(some, total / count, 1.0)])[:sessions]
+        ratio.reshape(-1)[unknown] = 0.0
+        total = ratio.sum(axis=0)
+        means[name] = np.concatenate([[1.0], np.where(count > 0, total / np.maximum(count, 1), 1.0)])[:sessions]
     close = 100.0 * np.cumprod(means["close"])
     base = np.concatenate([[100.0], close[:-1]])[:sessions]
     high = np.maximum(base * means["high"], np.maximum(base * means["open"], close))

@@ -9,43 +9,53 @@ from autotrader.core.panel import Array, Mask, Panel
 
 FLAT_SESSIONS = 20
 
-USABLE = 0
-# A code of `screen` is an index into this list; where several hold, the first in the order of `_checks` is given.
+# A code of `screen` is an index into this list; where several reasons hold, the first is given.
 REASONS = (
     "usable",
     "no bars",
     "no bar in the scanned session",
-    "a price that is not a positive number",
+    "a price that is not positive, or a volume that is no number",
     "no volume in the scanned session",
     "a session without a bar",
     "too few bars",
     "flat for 20 sessions",
 )
+USABLE, NO_BARS, NO_BAR_NOW, UNSOUND, NO_VOLUME, GAP, TOO_FEW, FLAT = range(len(REASONS))
 
 
 def screen(panel: Panel, min_bars: int, window: int) -> NDArray[np.int8]:
-    """For every symbol and session, a code: 0 usable, else an index into REASONS.
+    """For every symbol and session, a code: 0 usable, else an index into REASONS; where several hold, the first.
 
     Judged on the `window` sessions up to and including the session, so that a column of ten years says what a scan
     of that night would have said. A series that begins inside the window is not missing sessions.
+    window: at least FLAT_SESSIONS.
     """
-    present = ~np.isnan(panel.close) | ~np.isnan(panel.open)
     sound = _sound(panel)
-    bars = _rolling_sum(present, window)
-    codes = np.zeros(present.shape, dtype=np.int8)
     with np.errstate(invalid="ignore"):
-        traded = panel.volume > 0
-    checks = (  # the last one that holds wins
-        _flat(panel.close),
-        bars < min_bars,
-        _has_hole(present, bars, window),
-        ~traded,
-        _rolling_sum(present & ~sound, window) > 0,
-        ~present,
-        bars == 0,
-    )
-    for code, holds in zip(range(len(REASONS) - 1, 0, -1), checks, strict=True):
-        codes[holds] = code
+        silent = ~(panel.volume > 0)
+    flat = _flat(panel.close)
+    bars = np.minimum(np.arange(1, panel.sessions + 1), window)
+    codes = np.zeros(sound.shape, dtype=np.int8)
+    codes[flat] = FLAT
+    codes[:, bars < min_bars] = TOO_FEW
+    codes[silent] = NO_VOLUME
+    odd = np.flatnonzero(~sound.all(axis=1))  # all else can only be wrong with a row that is not whole
+    if odd.size:
+        present = ~np.isnan(panel.close[odd]) | ~np.isnan(panel.open[odd])
+        bars = _rolling_sum(present, window)
+        checks = (  # the last one that holds wins
+            (FLAT, flat[odd]),
+            (TOO_FEW, bars < min_bars),
+            (GAP, _has_gap(present, bars, window)),
+            (NO_VOLUME, silent[odd]),
+            (UNSOUND, _rolling_sum(present & ~sound[odd], window) > 0),
+            (NO_BAR_NOW, ~present),
+            (NO_BARS, bars == 0),
+        )
+        part = np.zeros(present.shape, dtype=np.int8)
+        for code, holds in checks:
+            part[holds] = code
+        codes[odd] = part
     return codes
 
 
@@ -56,11 +66,12 @@ def bar_counts(panel: Panel) -> NDArray[np.int64]:
 
 
 def _sound(panel: Panel) -> Mask:
-    """Where a bar's four prices are positive and finite."""
-    sound = np.ones(panel.close.shape, dtype=np.bool_)
+    """Where a bar's four prices are positive and finite, and its volume is a number that is not negative."""
     with np.errstate(invalid="ignore"):
+        sound = (panel.volume >= 0) & (panel.volume < np.inf)
         for prices in (panel.open, panel.high, panel.low, panel.close):
-            sound &= (prices > 0) & (prices < np.inf)
+            sound &= prices > 0
+            sound &= prices < np.inf
     return sound
 
 
@@ -71,7 +82,7 @@ def _rolling_sum(what: Mask, window: int) -> NDArray[np.int32]:
     return total
 
 
-def _has_hole(present: Mask, bars: NDArray[np.int32], window: int) -> Mask:
+def _has_gap(present: Mask, bars: NDArray[np.int32], window: int) -> Mask:
     """Whether a session is absent after the first bar of the window."""
     sessions = present.shape[1]
     index = np.arange(sessions)
@@ -80,13 +91,16 @@ def _has_hole(present: Mask, bars: NDArray[np.int32], window: int) -> Mask:
     following = np.minimum.accumulate(following[:, ::-1], axis=1)[:, ::-1]
     start = np.maximum(index - window + 1, 0)
     expected = index + 1 - following[:, start]
-    hole: Mask = bars != np.maximum(expected, 0)
-    return hole
+    gap: Mask = bars != np.maximum(expected, 0)
+    return gap
 
 
 def _flat(close: Array) -> Mask:
-    """Where the last closes have all been the same."""
-    same = np.zeros(close.shape, dtype=np.bool_)
-    same[:, 1:] = close[:, 1:] == close[:, :-1]
-    flat: Mask = _rolling_sum(same, FLAT_SESSIONS - 1) >= FLAT_SESSIONS - 1
+    """Where the last FLAT_SESSIONS closes have all been the same."""
+    flat = np.zeros(close.shape, dtype=np.bool_)
+    same, steps = close[:, 1:] == close[:, :-1], 1  # steps: how many in a row `same` speaks of
+    while steps < FLAT_SESSIONS - 1:
+        more = min(steps, FLAT_SESSIONS - 1 - steps)
+        same, steps = same[:, more:] & same[:, : same.shape[1] - more], steps + more
+    flat[:, FLAT_SESSIONS - 1 :] = same
     return flat
