@@ -40,8 +40,8 @@ lock:  ## Resolve the dependencies of pyproject.toml into requirements.txt, with
 universe: $(INSTALLED)  ## Write the packaged S&P 500 list anew
 	$(BIN)/python tools/make_universe.py
 
-clean:  ## Remove all that was made, the virtual environment included
-	rm -rf $(VENV) .venv-lock data out dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+clean:  ## Remove the virtual environment and all caches; data/ is yours and stays
+	rm -rf $(VENV) .venv-lock .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find autotrader tests tools benchmarks -name __pycache__ -type d -exec rm -rf {} +
 
 # Everything as locked, then the project on top of it, nothing resolved again.
