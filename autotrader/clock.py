@@ -6,6 +6,7 @@ right across a clock change; a date taken from a clock needs `.astimezone(NEW_YO
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -23,6 +24,7 @@ LAST_DAY = date(2069, 12, 31)  # the rules of today, applied to the future
 _OPEN = time(9, 30)
 _CLOSE = time(16)
 _DAY = timedelta(days=1)
+_FIRST_MONDAY = date(1969, 12, 29)
 
 
 class CalendarError(AutotraderError, ValueError):
@@ -56,6 +58,11 @@ def _exceptions() -> _Exceptions:
     return _Exceptions(frozenset(closed), {day: hour for day, hour in early.items() if day not in closed})
 
 
+@cache
+def _closed_weekdays() -> list[date]:
+    return sorted(day for day in _exceptions().closed if day.weekday() < 5 and day >= FIRST_DAY)
+
+
 class Calendar:
     """The sessions of the New York Stock Exchange, 1970 to 2069.
 
@@ -80,6 +87,12 @@ class Calendar:
     def previous_session(self, day: date, n: int = 1) -> date:
         """The n-th session before `day`, which need not be a session itself; n >= 1."""
         return self._step(day, n, -_DAY)
+
+    def number(self, session: date) -> int:
+        """Its place among all sessions, so that a difference counts sessions. CalendarError where it is none."""
+        days = (self._session(session) - _FIRST_MONDAY).days
+        weekdays = days // 7 * 5 + min(days % 7, 5)
+        return weekdays - bisect_right(_closed_weekdays(), session)
 
     def opens_at(self, session: date) -> datetime:
         """The opening, New York time. CalendarError where `session` is no session."""

@@ -7,7 +7,7 @@ import os
 import tempfile
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -16,6 +16,9 @@ from autotrader.errors import AutotraderError
 
 class ResultFileError(AutotraderError):
     """A result file that cannot be trusted: absent, unreadable, not JSON, or not of its shape."""
+
+
+R = TypeVar("R", bound=BaseModel)
 
 
 class _Record(BaseModel):
@@ -45,6 +48,39 @@ class CandidateRecord(_Record):
     opposite_signal: bool
     blackout: bool
     metadata: dict[str, Any] = Field(description="Every indicator of the scan bar, null where unknown.")
+
+
+class FilteredRecord(CandidateRecord):
+    """A candidate that passed the gap filter."""
+
+    pre_market_price: float | None = Field(description="USD; null where there was none.")
+    gap_pct: float | None = Field(description="Pre-market price over prev_close, minus one.")
+    status: Literal["passed", "no_price", "unfiltered"]
+
+
+class RejectedRecord(_Record):
+    """A candidate that did not."""
+
+    symbol: str
+    reason: str
+    gap_pct: float | None
+
+
+class FilteredResultRecord(_Record):
+    """The gap filter's result: data/batch_results/{scan_date}_filtered.json."""
+
+    schema_version: Literal[1] = 1
+    config_hash: str
+    timestamp: str = Field(description="When the filter ran, ISO 8601, UTC.")
+    scan_date: date
+    filter_date: date = Field(description="The trading session.")
+    regime: str
+    result_age: int = Field(description="Sessions from the scan to the trading session; 1: last night's.")
+    gap_threshold_pct: float | None = Field(description="max_gap_pct of strategy_defaults.")
+    candidates_before: int
+    candidates_after: int
+    filtered: list[FilteredRecord]
+    rejected: list[RejectedRecord]
 
 
 class SignalRecord(_Record):
@@ -100,12 +136,17 @@ class BatchResultRecord(_Record):
     trace: list[TraceRecord]
 
 
-RECORDS: dict[str, type[BaseModel]] = {"batch_result": BatchResultRecord}
+RECORDS: dict[str, type[BaseModel]] = {"batch_result": BatchResultRecord, "filtered_result": FilteredResultRecord}
 
 
 def result_path(folder: Path, session: date) -> Path:
     """Where the scan of a session lies."""
     return folder / f"{session.isoformat()}.json"
+
+
+def filtered_path(folder: Path, session: date) -> Path:
+    """Where the gap filter's result for the scan of a session lies."""
+    return folder / f"{session.isoformat()}_filtered.json"
 
 
 def write_record(path: Path, record: BaseModel) -> None:
@@ -136,11 +177,20 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 def read_batch_result(path: Path) -> BatchResultRecord:
     """The scan's result. ResultFileError where it cannot be trusted; it is never read as "nothing there"."""
+    return _read(BatchResultRecord, path)
+
+
+def read_filtered(path: Path) -> FilteredResultRecord:
+    """The gap filter's result, as in `read_batch_result`."""
+    return _read(FilteredResultRecord, path)
+
+
+def _read(model: type[R], path: Path) -> R:
     try:
-        return BatchResultRecord.model_validate_json(path.read_bytes())
+        return model.model_validate_json(path.read_bytes())
     except OSError as error:
         raise ResultFileError(f"{path}: {error.strerror}") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(step) for step in first["loc"]) or "the file"
-        raise ResultFileError(f"{path}: not a batch result: {where}: {first['msg']}") from error
+        raise ResultFileError(f"{path}: not a result file: {where}: {first['msg']}") from error

@@ -51,7 +51,7 @@ def run_scan(
     started = clock.now()
     calendar = Calendar()
     feed = open_feed(configuration, home, calendar, feed_name, data)
-    members = load_universe(universe or _inside(home, configuration.settings.system.universe))
+    members = load_universe(universe or inside(home, configuration.settings.system.universe))
     scanner = NightlyScanner(
         configuration.rulebook,
         configuration.settings.config_hash,
@@ -66,13 +66,19 @@ def run_scan(
 
 
 def open_feed(
-    configuration: Configuration, home: Path, calendar: Calendar, name: str | None = None, data: Path | None = None
+    configuration: Configuration,
+    home: Path,
+    calendar: Calendar,
+    name: str | None = None,
+    data: Path | None = None,
+    seed: int | None = None,
 ) -> Feed:
     """The configured feed, or the one asked for."""
     system = configuration.settings.system.feed
     name = name or ("files" if data is not None else system.name)
-    path = data or _inside(home, system.path)
-    return load_feed(name).open(FeedOptions(path, system.seed, calendar))
+    path = data or inside(home, system.path)
+    feed: Feed = load_feed(name).open(FeedOptions(path, system.seed if seed is None else seed, calendar))
+    return feed
 
 
 def default_session(feed: Feed, calendar: Calendar, now: datetime) -> date:
@@ -126,6 +132,6 @@ def to_record(result: BatchResult, strategies: list[str], at: datetime, seconds:
     )
 
 
-def _inside(home: Path, path: str | None) -> Path | None:
+def inside(home: Path, path: str | None) -> Path | None:
     """A path of the configuration; a relative one starts at the deployment folder."""
     return None if path is None else home / path

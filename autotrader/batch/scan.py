@@ -18,7 +18,7 @@ from autotrader.core.strategy import Strategy
 from autotrader.core.types import BatchResult, Blackout, ScanResult
 from autotrader.core.view import MarketView, market_view
 from autotrader.errors import AutotraderError
-from autotrader.market.feed import Feed
+from autotrader.market.feed import BarSource
 from autotrader.market.universe import Member
 
 
@@ -46,7 +46,7 @@ class NightlyScanner:
         self._calendar = calendar
         self._blackouts = blackouts
 
-    def scan(self, feed: Feed, session: date) -> BatchResult:
+    def scan(self, feed: BarSource, session: date) -> BatchResult:
         """The ranked result of one session. ScanError or FeedError where there can be none."""
         if not self._calendar.is_session(session):
             raise ScanError(
@@ -57,12 +57,12 @@ class NightlyScanner:
             raise ScanError("the universe is empty")
         return self.judge(self.look(feed, session), session)
 
-    def look(self, feed: Feed, session: date) -> MarketView:
+    def look(self, feed: BarSource, session: date) -> MarketView:
         """The universe's bars up to a session, with everything that is computed from them."""
         panel, market = self._bars(feed, session)
         return market_view(self._rulebook, panel, market)
 
-    def _bars(self, feed: Feed, session: date) -> tuple[Panel, Panel | None]:
+    def _bars(self, feed: BarSource, session: date) -> tuple[Panel, Panel | None]:
         """The universe's bars, and the proxy's where the feed has it."""
         batch = self._rulebook.params.batch
         proxy = self._rulebook.params.regime.symbol

@@ -98,4 +98,5 @@ def console() -> Console:
 
 
 from autotrader.cli import configuration as _configuration  # noqa: E402, F401  # commands register themselves
+from autotrader.cli import demo as _demo  # noqa: E402, F401
 from autotrader.cli import scan as _scan  # noqa: E402, F401

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 
 from autotrader.core import events as ev
@@ -17,7 +17,12 @@ class BookError(ValueError):
 
 @dataclass(slots=True)
 class HeldPosition:
-    """A position. quantity: shares, positive for both sides. number: the entry session's place in the calendar."""
+    """A position. quantity: shares, positive for both sides. number: the entry session's place in the calendar.
+
+    costs:    commissions and charges so far, USD.
+    realized: gain of the shares that have left, before costs, USD.
+    left_quantity, left_value: those shares, counted as of today's splits, and what they were traded for, USD.
+    """
 
     symbol: str
     strategy: str
@@ -33,13 +38,21 @@ class HeldPosition:
     bars_held: int = 0
     costs: float = 0.0
     leaving: tuple[str, str] | None = None  # reason and rule, once an exit was ordered: it is left until it is flat
+    realized: float = 0.0
+    left_quantity: float = 0.0
+    left_value: float = 0.0
 
     @property
     def sign(self) -> int:
         return 1 if self.direction == "long" else -1
 
+    @property
+    def whole_quantity(self) -> int:
+        """Shares entered, those that have left included."""
+        return self.quantity + math.floor(self.left_quantity + 1e-6)
+
     def gain(self, price: float) -> float:
-        """Gain in USD of the whole position at a price, before costs."""
+        """Gain in USD of the shares still held, at a price, before costs."""
         return (price - self.entry_price) * self.sign * self.quantity
 
     def mark(self, high: float, low: float) -> bool:
@@ -70,7 +83,8 @@ class Order:
 class Trade:
     """A position from its first fill to its last; exit fields are None while it is open.
 
-    pnl: USD, net of costs. mfe, mae: best and worst gain of the position while held, USD; mfe >= 0 >= mae.
+    quantity: shares entered. pnl: USD, net of costs. mfe, mae: best and worst gain of the position while held, USD;
+    mfe >= 0 >= mae.
     """
 
     symbol: str
@@ -101,14 +115,6 @@ class _Past:
     losses_in_row: int = 0
 
 
-@dataclass(slots=True)
-class _Exit:
-    """What an exit has filled so far."""
-
-    value: float = 0.0
-    quantity: int = 0
-
-
 @dataclass
 class Book:
     """The account as the events so far left it; `apply` takes one more.
@@ -127,9 +133,10 @@ class Book:
     peak: float = 0.0
     worst_drawdown: float = 0.0
     done: dict[tuple[date, str], datetime] = field(default_factory=dict)  # the current session's stages
-    entered: dict[str, str] = field(default_factory=dict)  # order id -> symbol: this session's filled entries
+    entered: dict[str, str] = field(default_factory=dict)  # order id -> symbol: the entries that opened, this session
     _attempts: dict[str, int] = field(default_factory=dict)  # symbol -> exits ordered in this session
-    _exits: dict[str, _Exit] = field(default_factory=dict)
+    _numbers: dict[date, int] = field(default_factory=dict)
+    _order_ids: set[str] = field(default_factory=set)
     _pasts: dict[str, _Past] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -138,46 +145,92 @@ class Book:
     # --- the fold -----------------------------------------------------------------------------------------------
 
     def apply(self, event: ev.Event) -> None:
-        """Takes in one event. BookError where it contradicts what the book knows."""
+        """Takes in one event. BookError where it contradicts what the book knows; the book is then unchanged."""
         match event:
             case ev.Marked():
-                self._marked(event)
+                held = self._held(event.symbol, "a mark")
+                held.best_price, held.worst_price, held.bars_held = event.best_price, event.worst_price, event.bars_held
             case ev.Ordered():
-                if event.order_id in self.orders:
-                    raise BookError(f"order {event.order_id} is there already")
-                self.orders[event.order_id] = Order(event)
-                if event.leg == "exit":
-                    assert event.reason is not None
-                    self.positions[event.symbol].leaving = (event.reason, event.rule or event.reason)
-                    self._attempts[event.symbol] = self._attempts.get(event.symbol, 0) + 1
+                self._ordered(event)
             case ev.Filled():
                 self._filled(event)
             case ev.OrderEnded():
                 self._ended(event)
             case ev.SessionOpened():
-                self.session, self.number = event.session, event.number
-                self.entered.clear()
-                self.done.clear()
-                self._attempts.clear()
+                self._opened(event)
             case ev.SessionClosed():
-                self.equity_history.append((event.session, event.equity))
-                self.peak = max(self.peak, event.equity)
-                self.worst_drawdown = max(self.worst_drawdown, self.drawdown(event.equity))
+                self._closed(event)
             case ev.StageDone():
                 self.done[event.session, event.stage] = event.at
             case ev.Split():
                 self._split(event)
             case ev.Charged():
+                self._held(event.symbol, "a charge").costs += event.amount
                 self.cash -= event.amount
-                self.positions[event.symbol].costs += event.amount
             case ev.DrawdownReset():
                 self.worst_drawdown = 0.0
-                self.peak = self.equity_history[-1][1] if self.equity_history else self.cash
+                if self.equity_history:  # before the first close the peak is the cash at the start, and stays
+                    self.peak = self.equity_history[-1][1]
 
     def fold(self, events: Iterable[ev.Event]) -> Book:
         for event in events:
             self.apply(event)
         return self
+
+    def _held(self, symbol: str, what: str) -> HeldPosition:
+        held = self.positions.get(symbol)
+        if held is None:
+            raise BookError(f"{what} of {symbol}, which is not held")
+        return held
+
+    def _opened(self, event: ev.SessionOpened) -> None:
+        known = self._numbers.get(event.session, event.number)
+        if known != event.number or (self.session is not None and event.session < self.session):
+            raise BookError(f"session {event.session} ({event.number}) after {self.session} ({self.number})")
+        if event.session != self.session:  # the same one again, after a restart, keeps what was done in it
+            self.entered.clear()
+            self.done.clear()
+            self._attempts.clear()
+        self._numbers[event.session] = event.number
+        self.session, self.number = event.session, event.number
+
+    def _closed(self, event: ev.SessionClosed) -> None:
+        if self.equity_history and event.session <= self.equity_history[-1][0]:
+            raise BookError(f"the close of {event.session} after that of {self.equity_history[-1][0]}")
+        if not math.isfinite(event.equity):
+            raise BookError(f"an equity of {event.equity} at the close of {event.session}")
+        self.equity_history.append((event.session, event.equity))
+        self.peak = max(self.peak, event.equity)
+        self.worst_drawdown = max(self.worst_drawdown, self.drawdown(event.equity))
+
+    def _number_of(self, session: date) -> int:
+        """A fill may be learned of after its session, which then still is the one it belongs to."""
+        return self._numbers.get(session, self.number)
+
+    def _ordered(self, event: ev.Ordered) -> None:
+        if event.order_id in self._order_ids:
+            raise BookError(f"order {event.order_id} is there already")
+        if event.quantity < 1:
+            raise BookError(f"order {event.order_id} of {event.quantity} shares")
+        live = next((o for o in self.orders.values() if o.ordered.symbol == event.symbol
+                     and o.ordered.leg == event.leg), None)  # fmt: skip
+        if live is not None:
+            raise BookError(f"{event.symbol}: {event.order_id} while {live.ordered.order_id} is live")
+        held = self.positions.get(event.symbol)
+        if event.leg == "entry":
+            if event.plan is None:
+                raise BookError(f"{event.symbol}: the entry {event.order_id} has no plan")
+            if held is not None and (held.strategy, held.direction) != (event.strategy, event.direction):
+                raise BookError(f"{event.symbol}: {event.order_id} while {held.strategy} holds it {held.direction}")
+        else:
+            if held is None or held.direction != event.direction or event.quantity > held.quantity:
+                raise BookError(f"{event.symbol}: {event.order_id} of {event.quantity} shares would flip the position")
+            if event.reason is None:
+                raise BookError(f"{event.symbol}: the exit {event.order_id} has no reason")
+            held.leaving = (event.reason, event.rule or event.reason)
+            self._attempts[event.symbol] = self._attempts.get(event.symbol, 0) + 1
+        self._order_ids.add(event.order_id)
+        self.orders[event.order_id] = Order(event)
 
     def _filled(self, event: ev.Filled) -> None:
         order = self.orders.get(event.order_id)
@@ -189,78 +242,97 @@ class Book:
             )
         if event.quantity > order.open_quantity:
             raise BookError(f"{event.order_id}: {event.cumulative} filled of {order.ordered.quantity} ordered")
-        order.filled = event.cumulative
+        if not 0.0 < event.price < math.inf:
+            raise BookError(f"{event.order_id}: filled at {event.price}")
         if order.ordered.leg == "entry":
             self._entered(order.ordered, event)
         else:
             self._left(order.ordered, event)
+        order.filled = event.cumulative
         if order.open_quantity == 0:
             del self.orders[event.order_id]
 
     def _entered(self, ordered: ev.Ordered, event: ev.Filled) -> None:
-        assert ordered.plan is not None
-        sign = 1 if ordered.direction == "long" else -1
-        self.cash -= sign * event.quantity * event.price + event.commission
-        self.entered[ordered.order_id] = ordered.symbol
+        assert ordered.plan is not None  # _ordered has seen to it
         held = self.positions.get(ordered.symbol)
         if held is None:
-            self.positions[ordered.symbol] = HeldPosition(
+            held = self.positions[ordered.symbol] = HeldPosition(
                 ordered.symbol, ordered.strategy, ordered.direction, event.quantity, event.price, event.at,
-                ordered.session, self.number, ordered.plan, event.price, event.price, 0, event.commission,
+                event.session, self._number_of(event.session), ordered.plan, event.price, event.price,
             )  # fmt: skip
-            return
-        if held.direction != ordered.direction:
-            raise BookError(f"{ordered.symbol}: an entry {ordered.direction} while held {held.direction}")
-        total = held.quantity + event.quantity
-        held.entry_price = (held.entry_price * held.quantity + event.price * event.quantity) / total
-        held.quantity = total
+            if event.session == (self.session or event.session):
+                self.entered[ordered.order_id] = ordered.symbol
+        else:
+            total = held.quantity + event.quantity
+            held.entry_price = (held.entry_price * held.quantity + event.price * event.quantity) / total
+            held.quantity = total
+            held.mark(event.price, event.price)
         held.costs += event.commission
-        held.mark(event.price, event.price)
+        self.cash -= held.sign * event.quantity * event.price + event.commission
 
     def _left(self, ordered: ev.Ordered, event: ev.Filled) -> None:
         held = self.positions.get(ordered.symbol)
         if held is None or event.quantity > held.quantity:
             raise BookError(f"{ordered.symbol}: an exit of {event.quantity} shares would flip the position")
-        done = self._exits.setdefault(ordered.symbol, _Exit())
-        done.value += event.price * event.quantity
-        done.quantity += event.quantity
-        self.cash += held.sign * event.quantity * event.price - event.commission
-        held.costs += event.commission
         held.mark(event.price, event.price)
-        if event.quantity < held.quantity:
-            held.quantity -= event.quantity
-            return
-        del self._exits[ordered.symbol], self.positions[ordered.symbol]
-        exit_price = done.value / done.quantity
-        held.quantity = done.quantity
-        pnl = held.gain(exit_price) - held.costs
-        self.trades.append(self._trade(held, event.at, exit_price, ordered.reason, ordered.rule, pnl))
-        past = self._pasts.get(ordered.symbol)
+        held.costs += event.commission
+        held.realized += (event.price - held.entry_price) * held.sign * event.quantity
+        held.quantity -= event.quantity
+        held.left_quantity += event.quantity
+        held.left_value += event.price * event.quantity
+        self.cash += held.sign * event.quantity * event.price - event.commission
+        if held.quantity == 0:
+            self._finish(held, event, ordered.reason, ordered.rule)
+
+    def _finish(self, held: HeldPosition, event: ev.Filled | ev.Split, reason: str | None, rule: str | None) -> None:
+        """Nothing of the position is left: it becomes a trade."""
+        del self.positions[held.symbol]
+        pnl = held.realized - held.costs
+        self.trades.append(
+            self._trade(held, event.at, held.left_value / held.left_quantity, reason, rule, pnl, event.session)
+        )
+        past = self._pasts.get(held.symbol)
         losses = (past.losses_in_row if past else 0) + 1 if pnl < 0 else 0
-        self._pasts[ordered.symbol] = _Past(event.session, self.number, losses)
+        self._pasts[held.symbol] = _Past(event.session, self._number_of(event.session), losses)
 
     def _ended(self, event: ev.OrderEnded) -> None:
-        order = self.orders.pop(event.order_id, None)
-        if order is None and event.status != "filled":
-            raise BookError(f"the end of an order that is not open: {event.order_id}")
-
-    def _marked(self, event: ev.Marked) -> None:
-        held = self.positions[event.symbol]
-        held.best_price, held.worst_price, held.bars_held = event.best_price, event.worst_price, event.bars_held
+        order = self.orders.get(event.order_id)
+        if order is None:
+            if event.status != "filled" or event.order_id not in self._order_ids:
+                raise BookError(f"the end of an order that is not open: {event.order_id}")
+            return  # its last fill has ended it
+        if event.status == "filled":
+            raise BookError(f"{event.order_id}: filled, of {order.ordered.quantity} shares {order.filled} are known")
+        del self.orders[event.order_id]
 
     def _split(self, event: ev.Split) -> None:
-        """Quantity, prices, ATR and levels together, so that value and distances in shares of the price stay."""
-        held = self.positions[event.symbol]
+        """Quantity, prices, ATR and levels together, so that value and distances in shares of the price stay.
+
+        A fraction of a share leaves for `cash`; where nothing but a fraction is left, so does the position.
+        """
+        held = self._held(event.symbol, "a split")
+        if event.new < 1 or event.old < 1:
+            raise BookError(f"{event.symbol}: a split of {event.old} into {event.new}")
         ratio = event.new / event.old
-        held.quantity = held.quantity * event.new // event.old
+        quantity, rest = divmod(held.quantity * event.new, event.old)
         self.cash += event.cash
+        if quantity == 0:
+            held.realized += event.cash - held.sign * held.quantity * held.entry_price
+            held.left_quantity += held.quantity
+            held.left_value += abs(event.cash)
+            held.quantity = 0
+            self._finish(held, event, "split", None)
+            return
+        held.quantity = quantity
         held.entry_price /= ratio
         held.best_price /= ratio
         held.worst_price /= ratio
+        held.left_quantity *= ratio
+        held.realized += event.cash - held.sign * rest / event.old * held.entry_price
         plan = held.plan
-        held.plan = ev.EntryPlan(
-            plan.group, plan.rank, plan.score, plan.sector, plan.regime, plan.atr / ratio, plan.prev_close / ratio,
-            plan.price / ratio, plan.stop_distance / ratio, plan.config_hash,
+        held.plan = replace(
+            plan, atr=plan.atr / ratio, prev_close=plan.prev_close / ratio, price=plan.price / ratio,
+            stop_distance=plan.stop_distance / ratio,
         )  # fmt: skip
 
     # --- questions ----------------------------------------------------------------------------------------------
@@ -293,9 +365,13 @@ class Book:
         return self._attempts.get(symbol, 0)
 
     def entries_today(self) -> int:
-        """Entries of this session, filled or live; a dead one without a fill does not count."""
-        live = {order.ordered.order_id for order in self.pending_entries()}
-        return len(live | self.entered.keys())
+        """Entries of this session, filled or live; a dead one without a fill does not count, nor a second attempt."""
+        waiting = {
+            order.ordered.symbol
+            for order in self.pending_entries()
+            if order.ordered.order_id not in self.entered and order.ordered.symbol not in self.positions
+        }
+        return len(self.entered) + len(waiting)
 
     def exited_today(self, symbol: str) -> bool:
         past = self._pasts.get(symbol)
@@ -312,19 +388,23 @@ class Book:
 
     def all_trades(self) -> list[Trade]:
         """The closed trades and then the open positions as trades without an exit."""
-        return [*self.trades, *(self._trade(held, None, None, None, None, None) for held in self.positions.values())]
+        return [*self.trades, *(self._trade(held) for held in self.positions.values())]
 
     def _trade(
         self,
         held: HeldPosition,
-        at: datetime | None,
-        price: float | None,
-        reason: str | None,
-        rule: str | None,
-        pnl: float | None,
+        at: datetime | None = None,
+        price: float | None = None,
+        reason: str | None = None,
+        rule: str | None = None,
+        pnl: float | None = None,
+        session: date | None = None,
     ) -> Trade:
+        whole = held.sign * held.whole_quantity
+        number = self.number if session is None else self._number_of(session)
         return Trade(
-            held.symbol, held.strategy, held.direction, held.quantity, held.entered_at, held.entry_price, at, price,
-            reason, rule, pnl, max(0.0, held.gain(held.best_price)), min(0.0, held.gain(held.worst_price)),
-            held.bars_held, self.number - held.number, held.costs, held.plan,
+            held.symbol, held.strategy, held.direction, held.whole_quantity, held.entered_at, held.entry_price, at,
+            price, reason, rule, pnl, max(0.0, (held.best_price - held.entry_price) * whole),
+            min(0.0, (held.worst_price - held.entry_price) * whole), held.bars_held, number - held.number, held.costs,
+            held.plan,
         )  # fmt: skip

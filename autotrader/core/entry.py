@@ -20,11 +20,12 @@ from autotrader.vocabulary import group_name
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """An entry to be made: what is ordered, and on what grounds."""
+    """An entry to be made: what is ordered, and on what grounds. sized_by: the sizing value that decided."""
 
     candidate: Candidate
     quantity: int
     plan: EntryPlan
+    sized_by: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +66,12 @@ class Outcome:
 
     symbol: str
     decisions: tuple[Decision, ...]
-    entered: bool
+    intent: Intent | None
     final: bool
+
+    @property
+    def entered(self) -> bool:
+        return self.intent is not None
 
     @property
     def reason(self) -> str:
@@ -114,7 +119,7 @@ def enter(
         judged = _Judgement(moment, item, quotes.get(item.candidate.symbol, Quote()), rulebook)
         counts = _counts(item.candidate, book, held, entries_today, better_waiting)
         intent = judged.decide(state, counts)
-        outcomes.append(Outcome(item.candidate.symbol, tuple(judged.decisions), intent is not None, judged.final))
+        outcomes.append(Outcome(item.candidate.symbol, tuple(judged.decisions), intent, judged.final))
         if intent is not None:
             intents.append(intent)
             entries_today += 1
@@ -201,7 +206,7 @@ class _Judgement:
             stop_distance=distance,
             config_hash=self._moment.config_hash,
         )
-        return Intent(chosen, quantity, plan)
+        return Intent(chosen, quantity, plan, sized.rule or "")
 
 
 def _held(book: Book, prices: Mapping[str, float]) -> list[_Held]:

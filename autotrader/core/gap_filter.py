@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from autotrader.core.rulebook import Rulebook
 from autotrader.core.types import Candidate
 from autotrader.rules.decision import Decision
 from autotrader.rules.facts import Scalar
+
+Status = Literal["passed", "no_price", "unfiltered"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,7 @@ class Filtered:
     candidate: Candidate
     pre_market_price: float
     gap_pct: float
-    status: str
+    status: Status
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,8 @@ from autotrader.rules.ruleset import RuleSet
 # The daily values a symbol's exits are judged with in a session, under the configuration of that hash.
 DayOf = Callable[[str, str], Day]
 
+SESSIONS_A_YEAR = 252
+
 
 @dataclass(frozen=True, slots=True)
 class Judged:
@@ -125,12 +127,20 @@ class Trader:
         self._alive = [item for item in self._alive if item.candidate.symbol not in gone]
         return step
 
-    def close_session(self, at: datetime) -> Step:
-        """Ends a session: what each position has seen, and the equity."""
+    def close_session(self, at: datetime, borrow: float = 0.0) -> Step:
+        """Ends a session: what each position has seen, what shorts pay for the night, and the equity.
+
+        borrow: annual ratio of a short's value at the close.
+        """
         step = Step()
         assert self.book.session is not None
         for symbol, held in sorted(self.book.positions.items()):
             step.events.append(self._marked(at, symbol, held))
+            if held.sign < 0 and borrow > 0:
+                value = held.quantity * self.prices.get(symbol, held.entry_price)
+                charged = ev.Charged(at, self.book.session, symbol, value * borrow / SESSIONS_A_YEAR)
+                self.book.apply(charged)
+                step.events.append(charged)
         closed = ev.SessionClosed(at, self.book.session, self.book.equity(self.prices))
         self.book.apply(closed)
         step.events.append(closed)

@@ -32,7 +32,21 @@ class FeedOptions:
     calendar: Calendar
 
 
-class Feed(Protocol):
+class BarSource(Protocol):
+    """Where daily bars can be had."""
+
+    def daily_bars(self, symbols: Sequence[str], last: date, sessions: int | None) -> Panel:
+        """The bars of these symbols, in this order, over at most `sessions` sessions up to and including `last`.
+
+        The columns are exactly the exchange's sessions of that window, cut at the feed's first date; None is all of
+        them. A symbol without bars is a row of NaN, a session without data a column of NaN, also at the end. The same
+        bar is the same in every window and beside any other symbols.
+        FeedError: `last` lies before the first date, the data has a bar on a day without a session, or cannot be read.
+        """
+        ...
+
+
+class Feed(BarSource, Protocol):
     """Daily bars, one column a session of the exchange."""
 
     name: str
@@ -46,16 +60,6 @@ class Feed(Protocol):
         """The last session there can be data for: the end of a file, the end of time for a market made up.
 
         The last one worth asking for is the earlier of this and the calendar's last completed session.
-        """
-        ...
-
-    def daily_bars(self, symbols: Sequence[str], last: date, sessions: int | None) -> Panel:
-        """The bars of these symbols, in this order, over at most `sessions` sessions up to and including `last`.
-
-        The columns are exactly the exchange's sessions of that window, cut at the feed's first date; None is all of
-        them. A symbol without bars is a row of NaN, a session without data a column of NaN, also at the end. The same
-        bar is the same in every window and beside any other symbols.
-        FeedError: `last` lies before the first date, the data has a bar on a day without a session, or cannot be read.
         """
         ...
 
