@@ -97,6 +97,7 @@ def console() -> Console:
     return Console(width=None if terminal else 110, highlight=False, soft_wrap=not terminal)
 
 
-from autotrader.cli import configuration as _configuration  # noqa: E402, F401  # commands register themselves
+from autotrader.cli import account as _account  # noqa: E402, F401  # commands register themselves
+from autotrader.cli import configuration as _configuration  # noqa: E402, F401
 from autotrader.cli import demo as _demo  # noqa: E402, F401
 from autotrader.cli import scan as _scan  # noqa: E402, F401

@@ -388,7 +388,11 @@ class Book:
 
     def all_trades(self) -> list[Trade]:
         """The closed trades and then the open positions as trades without an exit."""
-        return [*self.trades, *(self._trade(held) for held in self.positions.values())]
+        return [*self.trades, *map(self.open_trade, self.positions)]
+
+    def open_trade(self, symbol: str) -> Trade:
+        """The open position of a symbol as a trade without an exit. KeyError where there is none."""
+        return self._trade(self.positions[symbol])
 
     def _trade(
         self,
