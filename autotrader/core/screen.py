@@ -98,9 +98,11 @@ def _has_gap(present: Mask, bars: NDArray[np.int32], window: int) -> Mask:
 def _flat(close: Array) -> Mask:
     """Where the last FLAT_SESSIONS closes have all been the same."""
     flat = np.zeros(close.shape, dtype=np.bool_)
+    if close.shape[1] < FLAT_SESSIONS:
+        return flat
     same, steps = close[:, 1:] == close[:, :-1], 1  # steps: how many in a row `same` speaks of
     while steps < FLAT_SESSIONS - 1:
         more = min(steps, FLAT_SESSIONS - 1 - steps)
-        same, steps = same[:, more:] & same[:, : same.shape[1] - more], steps + more
+        same, steps = same[:, more:] & same[:, :-more], steps + more
     flat[:, FLAT_SESSIONS - 1 :] = same
     return flat
