@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -87,6 +88,15 @@ def sound_configuration(folder: Path) -> Configuration:
 
 def print_error(text: str) -> None:
     print(text, file=sys.stderr)  # noqa: T201
+
+
+def progress(what: str) -> AbstractContextManager[object]:
+    """Shows that work is under way, on stderr where that is a terminal, until the block ends."""
+    if not sys.stderr.isatty():
+        return nullcontext()
+    from rich.console import Console
+
+    return Console(stderr=True).status(f"{what} ...")
 
 
 def console() -> Console:

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autotrader.cli.app import Config, Home, app, config_folder, console, home_folder, print_error, sound_configuration
+from autotrader.cli.app import (
+    Config,
+    Home,
+    app,
+    config_folder,
+    console,
+    home_folder,
+    print_error,
+    progress,
+    sound_configuration,
+)
 
 if TYPE_CHECKING:
     from autotrader.batch.files import BatchResultRecord
@@ -51,14 +61,18 @@ def scan(
 
     [bold]Example:[/bold] autotrader scan --date 2017-10-10 --data bars.parquet --universe symbols.csv --out out
     """
-    from autotrader.batch.files import result_path, write_record
+    from autotrader.batch.files import ResultFileError, result_path, write_record
     from autotrader.batch.run import run_scan
 
     folder = home_folder(context, home)
     configuration = sound_configuration(config_folder(folder, config))
-    run = run_scan(configuration, folder, None if day is None else day.date(), feed, data, universe)
+    with progress("scanning"):
+        run = run_scan(configuration, folder, None if day is None else day.date(), feed, data, universe)
     path = result_path(out or run.results, run.record.scan_date)
-    write_record(path, run.record)
+    try:
+        write_record(path, run.record)
+    except OSError as error:
+        raise ResultFileError(f"{path}: cannot be written: {error.strerror}") from error
     if as_json:
         typer.echo(path.read_text(), nl=False)
     else:
