@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import date
 
@@ -9,11 +10,11 @@ import numpy as np
 
 from autotrader.clock import Calendar
 from autotrader.core.candidates import candidate, snapshot
-from autotrader.core.panel import Mask, Panel
+from autotrader.core.panel import Panel
 from autotrader.core.ranking import Ranking, SignalRanker
 from autotrader.core.regime import RegimeDetector
 from autotrader.core.rulebook import Rulebook
-from autotrader.core.screen import REASONS, USABLE, bar_counts, screen
+from autotrader.core.screen import NO_BARS, REASONS, USABLE, bar_counts, screen
 from autotrader.core.strategy import Strategy
 from autotrader.core.types import BatchResult, Blackout, ScanResult
 from autotrader.core.view import MarketView, market_view
@@ -84,7 +85,7 @@ class NightlyScanner:
     def judge(self, view: MarketView, session: date) -> BatchResult:
         """The result of the view's last session."""
         rulebook, batch, panel = self._rulebook, self._rulebook.params.batch, view.panel
-        self._check_coverage(view.usable, session)
+        self._check_coverage(view, session)
         notes = []
         if view.proxy != rulebook.params.regime.symbol:
             notes.append(
@@ -119,16 +120,19 @@ class NightlyScanner:
             notes=tuple(notes),
         )
 
-    def _check_coverage(self, usable: Mask, session: date) -> None:
-        need = self._rulebook.params.batch.min_coverage
-        found = int(usable[:, -1].sum()) if usable.shape[1] else 0
-        total = len(self._universe)
-        if found < need * total:
-            raise ScanError(
-                f"only {found} of {total} symbols of the universe have usable bars on {session} "
-                f"({found / total:.0%}; batch.min_coverage is {need:.0%}); nothing was written. "
-                "If the data holds other symbols than the universe, name its own with --universe"
-            )
+    def _check_coverage(self, view: MarketView, session: date) -> None:
+        need, total = self._rulebook.params.batch.min_coverage, len(self._universe)
+        found = int(view.usable[:, -1].sum())
+        if found >= need * total:
+            return
+        why = Counter(REASONS[code] for code in view.codes[:, -1].tolist() if code != USABLE).most_common()
+        text = (
+            f"only {found} of {total} symbols of the universe have usable bars on {session} ({found / total:.1%}; "
+            f"batch.min_coverage is {need:.1%}): {', '.join(f'{count} {reason}' for reason, count in why)}"
+        )
+        if why[0][0] == REASONS[NO_BARS]:
+            text += "; if the data holds other symbols than the universe, name its own with --universe"
+        raise ScanError(text)
 
     def _scan_results(self, ranking: Ranking, view: MarketView) -> tuple[ScanResult, ...]:
         signals, found = ranking.signals, []
