@@ -14,7 +14,7 @@ from autotrader.batch.files import (
     FilteredResultRecord,
     RejectedRecord,
 )
-from autotrader.core.gap_filter import Filtered, Quote, gap_filter
+from autotrader.core.gap_filter import Filtered, Quote, gap_filter, known_facts
 from autotrader.core.rulebook import Rulebook
 from autotrader.core.trader import Judged, Plan
 from autotrader.core.types import Candidate
@@ -74,13 +74,14 @@ def to_candidate(record: CandidateRecord) -> Candidate:
     return Candidate(**{name: getattr(record, name) for name in Candidate.__dataclass_fields__})
 
 
-def to_plan(record: FilteredResultRecord) -> Plan:
+def to_plan(record: FilteredResultRecord, rulebook: Rulebook) -> Plan:
     """What the entry stages work from."""
-    found = tuple(
-        Filtered(to_candidate(item), _number(item.pre_market_price), _number(item.gap_pct), item.status)
-        for item in record.filtered
-    )
-    return Plan(found, record.regime, record.result_age, record.config_hash)
+    found = []
+    for item in record.filtered:
+        candidate, price = to_candidate(item), _number(item.pre_market_price)
+        facts = known_facts(rulebook, candidate, record.regime, record.result_age, Quote(price))
+        found.append(Filtered(candidate, price, _number(item.gap_pct), item.status, facts))
+    return Plan(tuple(found), record.regime, record.result_age, record.config_hash)
 
 
 def _known(value: float) -> float | None:

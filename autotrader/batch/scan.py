@@ -9,7 +9,7 @@ from datetime import date
 import numpy as np
 
 from autotrader.clock import Calendar
-from autotrader.core.candidates import candidate, snapshot
+from autotrader.core.candidates import candidates, snapshot
 from autotrader.core.panel import Panel
 from autotrader.core.ranking import Ranking, SignalRanker
 from autotrader.core.regime import RegimeDetector
@@ -108,7 +108,7 @@ class NightlyScanner:
             regime_decision=RegimeDetector(rulebook.regime).decide(view.series.market),
             regime_proxy=view.proxy,
             total_symbols_scanned=int(view.usable[:, -1].sum()),
-            candidates=tuple(candidate(ranking, int(row), view, sectors) for row in ranking.candidates),
+            candidates=tuple(candidates(ranking, ranking.candidates, view, sectors, rulebook.all_indicators)),
             scan_results=self._scan_results(ranking, view),
             skipped={
                 symbol: REASONS[code]

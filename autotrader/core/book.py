@@ -36,6 +36,7 @@ class HeldPosition:
     best_price: float
     worst_price: float
     bars_held: int = 0
+    bars_before: int = 0  # of bars_held, those of earlier sessions
     costs: float = 0.0
     leaving: tuple[str, str] | None = None  # reason and rule, once an exit was ordered: it is left until it is flat
     realized: float = 0.0
@@ -191,6 +192,8 @@ class Book:
             self.entered.clear()
             self.done.clear()
             self._attempts.clear()
+            for held in self.positions.values():
+                held.bars_before = held.bars_held
         self._numbers[event.session] = event.number
         self.session, self.number = event.session, event.number
 

@@ -1,42 +1,86 @@
-"""From a ranked signal to the candidate that the next session's stages read."""
+"""From ranked signals to the candidates that the next session's stages read."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from autotrader.core.ranking import Ranking
+from autotrader.core.strategy import Direction
 from autotrader.core.types import Candidate
 from autotrader.core.view import MarketView
 from autotrader.vocabulary import group_name
 
 
-def candidate(ranking: Ranking, row: int, view: MarketView, sectors: Sequence[str | None]) -> Candidate:
-    """The candidate of one row of the ranking. sectors: of each row of the panel."""
+def candidates(
+    ranking: Ranking, rows: NDArray[np.intp], view: MarketView, sectors: Sequence[str | None], names: Sequence[str]
+) -> list[Candidate]:
+    """The candidates of these rows of the ranking.
+
+    sectors: of each row of the panel. names: the indicators that go into the metadata.
+    """
     signals, rulebook = ranking.signals, view.rulebook
-    symbol, session = int(signals.symbol[row]), int(signals.session[row])
-    strategy, direction = signals.names[signals.strategy[row]], signals.direction(row)
-    value = rulebook.values(strategy, direction)
-    hold = _known(value.get("max_hold_days", math.nan))
-    return Candidate(
-        symbol=view.panel.symbols[symbol],
-        strategy=strategy,
-        direction=direction,
-        entry_group=group_name(rulebook.group_of(strategy) or ""),
-        prev_close=float(view.panel.close[symbol, session]),
-        atr=float(view.series["atr"][symbol, session]),
-        sl_atr_mult=_known(value.get("sl_atr_mult", math.nan)),
-        tp_atr_mult=_known(value.get("tp_atr_mult", math.nan)),
-        score=float(ranking.score[row]),
-        max_hold_days=None if hold is None else int(hold),
-        rank=int(ranking.rank[row]),
-        sector=sectors[symbol],
-        strength=float(signals.strength[row]),
-        signals_of_symbol=int(ranking.company[0][row]),
-        opposite_signal=bool(ranking.company[1][row]),
-        blackout=bool(ranking.blackout[row]),
-        metadata=snapshot(view, symbol, session),
-    )
+    symbol, session = signals.symbol[rows], signals.session[rows]
+    columns = [view.series[name][symbol, session].tolist() for name in names]
+    per_signal = [
+        array[rows].tolist()
+        for array in (
+            signals.strategy, signals.short, ranking.score, ranking.rank, signals.strength, *ranking.company,
+            ranking.blackout,
+        )
+    ]  # fmt: skip
+    bars = [array[symbol, session].tolist() for array in (view.panel.close, view.series["atr"])]
+    groups = {name: group_name(rulebook.group_of(name) or "") for name in signals.names}
+    sides: tuple[Direction, ...] = ("long", "short")
+    values = {
+        (name, side): {key: _known(value) for key, value in rulebook.values(name, side).items()}
+        for name in signals.names
+        for side in sides
+    }
+    found = []
+    for at, row in enumerate(symbol.tolist()):
+        strategy, short, score, rank, strength, company, opposite, blackout = (column[at] for column in per_signal)
+        name = signals.names[strategy]
+        side: Direction = "short" if short else "long"
+        value = values[name, side]
+        hold = value.get("max_hold_days")
+        found.append(
+            Candidate(
+                symbol=view.panel.symbols[row],
+                strategy=name,
+                direction=side,
+                entry_group=groups[name],
+                prev_close=bars[0][at],
+                atr=bars[1][at],
+                sl_atr_mult=value.get("sl_atr_mult"),
+                tp_atr_mult=value.get("tp_atr_mult"),
+                score=score,
+                max_hold_days=None if hold is None else int(hold),
+                rank=rank,
+                sector=sectors[row],
+                strength=strength,
+                signals_of_symbol=int(company),
+                opposite_signal=opposite,
+                blackout=blackout,
+                metadata={key: _known(column[at]) for key, column in zip(names, columns, strict=True)},
+            )
+        )
+    return found
+
+
+def candidates_by_session(
+    ranking: Ranking, view: MarketView, sectors: Sequence[str | None], names: Sequence[str]
+) -> dict[int, list[Candidate]]:
+    """The candidates of each session, by rank; the key is the session's column. Parameters as in `candidates`."""
+    rows = ranking.candidates
+    found: dict[int, list[Candidate]] = {}
+    chosen = candidates(ranking, rows, view, sectors, names)
+    for item, session in zip(chosen, ranking.signals.session[rows].tolist(), strict=True):
+        found.setdefault(session, []).append(item)
+    return found
 
 
 def snapshot(view: MarketView, symbol: int, session: int) -> dict[str, float | None]:

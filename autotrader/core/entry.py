@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from autotrader.core.book import Book
 from autotrader.core.events import EntryPlan
 from autotrader.core.exits import stop_distance
-from autotrader.core.gap_filter import Filtered, Quote, candidate_facts
+from autotrader.core.gap_filter import Filtered, Quote
 from autotrader.core.rulebook import Rulebook
 from autotrader.core.strategy import Direction
 from autotrader.core.types import Candidate
@@ -50,17 +50,6 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
-    """A position or pending entry, as limits count it. value: USD, positive."""
-
-    symbol: str
-    strategy: str
-    direction: Direction
-    sector: str | None
-    value: float
-
-
-@dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of one candidate at one group's time. final: not asked again in this session."""
 
@@ -79,15 +68,19 @@ class Outcome:
 
 
 def account(book: Book, prices: Mapping[str, float]) -> Account:
-    """The account at these prices. Buying power is what a cash account has: equity less everything held or ordered."""
+    """The account at these prices."""
+    return _account(book, prices, Exposure(book, prices).gross)
+
+
+def _account(book: Book, prices: Mapping[str, float], gross: float) -> Account:
+    """Buying power is what a cash account has: equity less everything held or ordered."""
     equity = book.equity(prices)
     before = book.previous_equity()
-    exposure = sum(item.value for item in _held(book, prices))
     return Account(
         equity=equity,
         day_return=0.0 if not before else equity / before - 1.0,
         worst_drawdown=max(book.worst_drawdown, book.drawdown(equity)),
-        buying_power=max(0.0, equity - exposure),
+        buying_power=max(0.0, equity - gross),
     )
 
 
@@ -107,148 +100,171 @@ def enter(
     groups = rulebook.params.entry.groups
     due = {group_name(key) for key, group in groups.items() if group.at <= groups[moment.group].at}
     waiting = [item.candidate.rank for item in candidates if item.candidate.entry_group not in due]
-    state = account(book, prices)
-    held = _held(book, prices)
+    exposure = Exposure(book, prices)
+    state = _account(book, prices, exposure.gross)
     entries_today = book.entries_today()
     intents: list[Intent] = []
     outcomes: list[Outcome] = []
     for item in candidates:
-        if item.candidate.entry_group not in due:
+        chosen = item.candidate
+        if chosen.entry_group not in due:
             continue
-        better_waiting = sum(rank < item.candidate.rank for rank in waiting)
-        judged = _Judgement(moment, item, quotes.get(item.candidate.symbol, Quote()), rulebook)
-        counts = _counts(item.candidate, book, held, entries_today, better_waiting)
-        intent = judged.decide(state, counts)
-        outcomes.append(Outcome(item.candidate.symbol, tuple(judged.decisions), intent, judged.final))
+        judgement = _Judgement(moment, item, quotes.get(chosen.symbol, _NO_QUOTE), rulebook)
+        if judgement.confirmed():
+            judgement.row |= exposure.facts(chosen)
+            judgement.row |= {
+                "equity": state.equity,
+                "day_return": state.day_return,
+                "worst_drawdown": state.worst_drawdown,
+                "buying_power": max(0.0, state.equity - exposure.gross),
+                "entries_today": entries_today + len(intents),
+                "better_ranked_waiting": sum(rank < chosen.rank for rank in waiting),
+                "exited_today": book.exited_today(chosen.symbol),
+                "sessions_since_exit": book.sessions_since_exit(chosen.symbol),
+                "losing_exits_in_row": book.losing_exits_in_row(chosen.symbol),
+            }
+            judgement.decide()
+        intent = judgement.intent
+        outcomes.append(Outcome(chosen.symbol, tuple(judgement.decisions), intent, judgement.final))
         if intent is not None:
             intents.append(intent)
-            entries_today += 1
             value = intent.quantity * intent.plan.price
-            chosen = intent.candidate
-            held.append(_Held(chosen.symbol, chosen.strategy, chosen.direction, chosen.sector, value))
-            state = Account(state.equity, state.day_return, state.worst_drawdown, max(0.0, state.buying_power - value))
+            exposure.add(chosen.symbol, chosen.strategy, chosen.direction, chosen.sector, value)
     return intents, outcomes
 
 
+_NO_QUOTE = Quote()
+
+
+class Exposure:
+    """What is held or pending, as limits count it: positions at their prices, pending entries at their planned ones.
+
+    A symbol counts once, also while its entry is filled in part. Values are USD and positive.
+    """
+
+    def __init__(self, book: Book, prices: Mapping[str, float]) -> None:
+        self.gross = 0.0
+        self._symbols: set[str] = set()
+        self._count: dict[str, int] = {"long": 0, "short": 0}
+        self._value: dict[str, float] = {"long": 0.0, "short": 0.0}
+        self._in_strategy: dict[str, tuple[int, float]] = {}
+        self._in_sector: dict[str | None, tuple[int, float]] = {}
+        for symbol, held in book.positions.items():
+            price = prices.get(symbol, math.nan)
+            value = held.quantity * (held.entry_price if math.isnan(price) else price)
+            self.add(symbol, held.strategy, held.direction, held.plan.sector, value)
+        for order in book.pending_entries():
+            ordered = order.ordered
+            assert ordered.plan is not None
+            value = order.open_quantity * ordered.plan.price
+            self.add(ordered.symbol, ordered.strategy, ordered.direction, ordered.plan.sector, value)
+
+    def add(self, symbol: str, strategy: str, direction: Direction, sector: str | None, value: float) -> None:
+        new = symbol not in self._symbols
+        self._symbols.add(symbol)
+        self.gross += value
+        self._count[direction] += new
+        self._value[direction] += value
+        count, sum_ = self._in_strategy.get(strategy, (0, 0.0))
+        self._in_strategy[strategy] = count + new, sum_ + value
+        count, sum_ = self._in_sector.get(sector, (0, 0.0))
+        self._in_sector[sector] = count + new, sum_ + value
+
+    def facts(self, item: Candidate) -> dict[str, Scalar]:
+        """The facts of limits that count what is held or pending, for one candidate."""
+        in_strategy, strategy_exposure = self._in_strategy.get(item.strategy, (0, 0.0))
+        in_sector, sector_exposure = self._in_sector.get(item.sector, (0, 0.0))
+        return {
+            "open_positions": len(self._symbols),
+            "open_long": self._count["long"],
+            "open_short": self._count["short"],
+            "open_in_strategy": in_strategy,
+            "open_in_sector": in_sector,
+            "exposure_gross": self.gross,
+            "exposure_long": self._value["long"],
+            "exposure_short": self._value["short"],
+            "exposure_sector": sector_exposure,
+            "strategy_exposure": strategy_exposure,
+            "symbol_held": item.symbol in self._symbols,
+        }
+
+
 class _Judgement:
-    """One candidate on its way through confirmation, re-entry, limits, sizing and the order rules."""
+    """One candidate on its way through confirmation, re-entry, limits, sizing and the order rules.
+
+    decisions: in that order; the last one is the one that stood against it, if any did. row: the facts so far.
+    """
 
     def __init__(self, moment: Moment, item: Filtered, quote: Quote, rulebook: Rulebook) -> None:
+        chosen, price = item.candidate, quote.price
         self.decisions: list[Decision] = []
+        self.intent: Intent | None = None
         self.final = False
         self._moment = moment
-        self._item = item
-        self._quote = quote
+        self._chosen = chosen
         self._rulebook = rulebook
-
-    def decide(self, state: Account, counts: Mapping[str, Scalar]) -> Intent | None:
-        """The intent, or None where a decision stood against it; `decisions` ends with that one."""
-        chosen, rulebook, price = self._item.candidate, self._rulebook, self._quote.price
-        sign = 1.0 if chosen.direction == "long" else -1.0
-        row: dict[str, Scalar] = candidate_facts(rulebook, chosen, self._moment.regime) | {
-            "result_age": self._moment.result_age,
-            "pre_market_price": self._item.pre_market_price,
-            "gap_pct": self._item.gap_pct,
-            "price_age_seconds": self._quote.age_seconds,
-            "spread_pct": self._quote.spread_pct,
-            "corporate_action": self._quote.corporate_action,
+        move = price - chosen.prev_close if chosen.direction == "long" else chosen.prev_close - price
+        self.row: dict[str, Scalar] = {
+            **item.facts,
             "price": price,
-            "move_pct": (price - chosen.prev_close) / chosen.prev_close * sign,
-            "minute_of_session": self._moment.minute,
+            "price_age_seconds": quote.age_seconds,
+            "spread_pct": quote.spread_pct,
+            "corporate_action": quote.corporate_action,
+            "shortable": quote.shortable,
+            "move_pct": move / chosen.prev_close,
+            "minute_of_session": moment.minute,
         }
-        key = rulebook.group_of(chosen.strategy)
-        confirmation = rulebook.confirmation.get(key or "")
-        if confirmation is not None:
-            decision = rulebook.bound(confirmation, chosen.strategy, chosen.direction).judge(row)
-            self.decisions.append(decision)
-            if decision.outcome != "enter":
-                self.final = True
-                return None
-        row |= counts
-        row |= {
-            "equity": state.equity,
-            "day_return": state.day_return,
-            "worst_drawdown": state.worst_drawdown,
-            "buying_power": state.buying_power,
-            "shortable": self._quote.shortable,
-        }
+
+    def confirmed(self) -> bool:
+        """Whether the group's own rules let it enter; a group without rules does. If not, not in this session."""
+        chosen, rulebook = self._chosen, self._rulebook
+        rules = rulebook.confirmation.get(rulebook.group_of(chosen.strategy) or "")
+        if rules is None:
+            return True
+        decision = rulebook.bound(rules, chosen.strategy, chosen.direction).judge(self.row)
+        self.decisions.append(decision)
+        self.final = decision.outcome != "enter"
+        return not self.final
+
+    def decide(self) -> None:
+        """Re-entry, limits, sizing, order rules; the intent where nothing stands against it."""
+        chosen, rulebook = self._chosen, self._rulebook
         for rules in (rulebook.reentry, rulebook.limits):
-            decision = rulebook.bound(rules, chosen.strategy, chosen.direction).judge(row)
+            decision = rulebook.bound(rules, chosen.strategy, chosen.direction).judge(self.row)
             self.decisions.append(decision)
             if decision.rule is not None:
-                return None
-        return self._size(row)
-
-    def _size(self, row: dict[str, Scalar]) -> Intent | None:
-        chosen, rulebook, price = self._item.candidate, self._rulebook, self._quote.price
+                return
+        price = self._moment_price()
         distance = stop_distance(rulebook, chosen.strategy, chosen.direction, price, chosen.atr)
-        row = row | {"entry_price": price, "atr_at_entry": chosen.atr, "stop_distance": distance}
-        sized = rulebook.bound(rulebook.sizing, chosen.strategy, chosen.direction).judge(row)
+        self.row |= {"entry_price": price, "atr_at_entry": chosen.atr, "stop_distance": distance}
+        sized = rulebook.bound(rulebook.sizing, chosen.strategy, chosen.direction).judge(self.row)
         self.decisions.append(sized)
-        scale, _ = rulebook.bound(rulebook.scale, chosen.strategy, chosen.direction).value(row)
+        scale, _ = rulebook.bound(rulebook.scale, chosen.strategy, chosen.direction).value(self.row)
         shares = math.nan if sized.value is None else sized.value * scale
-        if math.isnan(shares) or math.isinf(shares):
-            return None
+        if not math.isfinite(shares):
+            return
         quantity = math.floor(shares)
-        order = rulebook.bound(rulebook.order, chosen.strategy, chosen.direction).judge(row | {"quantity": quantity})
+        self.row |= {"quantity": quantity}
+        order = rulebook.bound(rulebook.order, chosen.strategy, chosen.direction).judge(self.row)
         self.decisions.append(order)
-        if order.rule is not None or quantity <= 0:
-            return None
-        plan = EntryPlan(
+        if order.rule is None and quantity > 0:
+            self.intent = Intent(chosen, quantity, self._plan(price, distance), sized.rule or "")
+
+    def _moment_price(self) -> float:
+        price = self.row["price"]
+        return float(price) if isinstance(price, float | int) else math.nan
+
+    def _plan(self, price: float, distance: float) -> EntryPlan:
+        chosen, moment = self._chosen, self._moment
+        return EntryPlan(
             group=chosen.entry_group,
             rank=chosen.rank,
             score=chosen.score,
             sector=chosen.sector,
-            regime=self._moment.regime,
+            regime=moment.regime,
             atr=chosen.atr,
             prev_close=chosen.prev_close,
             price=price,
             stop_distance=distance,
-            config_hash=self._moment.config_hash,
+            config_hash=moment.config_hash,
         )
-        return Intent(chosen, quantity, plan, sized.rule or "")
-
-
-def _held(book: Book, prices: Mapping[str, float]) -> list[_Held]:
-    """Positions at their prices and pending entries at their planned ones."""
-    found = []
-    for symbol, held in book.positions.items():
-        price = prices.get(symbol, math.nan)
-        value = held.quantity * (held.entry_price if math.isnan(price) else price)
-        found.append(_Held(symbol, held.strategy, held.direction, held.plan.sector, value))
-    for order in book.pending_entries():
-        ordered = order.ordered
-        assert ordered.plan is not None
-        value = order.open_quantity * ordered.plan.price
-        found.append(_Held(ordered.symbol, ordered.strategy, ordered.direction, ordered.plan.sector, value))
-    return found
-
-
-def _counts(
-    item: Candidate, book: Book, held: Sequence[_Held], entries_today: int, better_waiting: int
-) -> dict[str, Scalar]:
-    """The facts of limits that count what is held or pending. An entry filled in part counts as one position."""
-    longs = {other.symbol for other in held if other.direction == "long"}
-    shorts = {other.symbol for other in held if other.direction == "short"}
-    same_strategy = [other for other in held if other.strategy == item.strategy]
-    same_sector = [other for other in held if other.sector == item.sector]
-    long_value = sum(other.value for other in held if other.direction == "long")
-    short_value = sum(other.value for other in held if other.direction == "short")
-    return {
-        "open_positions": len(longs | shorts),
-        "open_long": len(longs),
-        "open_short": len(shorts),
-        "open_in_strategy": len({other.symbol for other in same_strategy}),
-        "open_in_sector": len({other.symbol for other in same_sector}),
-        "exposure_gross": long_value + short_value,
-        "exposure_long": long_value,
-        "exposure_short": short_value,
-        "exposure_sector": sum(other.value for other in same_sector),
-        "strategy_exposure": sum(other.value for other in same_strategy),
-        "entries_today": entries_today,
-        "better_ranked_waiting": better_waiting,
-        "symbol_held": item.symbol in longs or item.symbol in shorts,
-        "exited_today": book.exited_today(item.symbol),
-        "sessions_since_exit": book.sessions_since_exit(item.symbol),
-        "losing_exits_in_row": book.losing_exits_in_row(item.symbol),
-    }

@@ -55,9 +55,10 @@ class ExitRuleEngine:
     def __init__(self, rulebook: Rulebook) -> None:
         self._rulebook = rulebook
 
-    def rules(self, held: HeldPosition) -> RuleSet:
-        """The exit rules with the values of the position's strategy and side."""
-        return self._rulebook.bound(self._rulebook.exit, held.strategy, held.direction)
+    def rules(self, held: HeldPosition, *, on_path: bool = False) -> RuleSet:
+        """The exit rules with the values of the position's strategy and side, for bars or for points of a path."""
+        rules = self._rulebook.exit_on_path if on_path else self._rulebook.exit
+        return self._rulebook.bound(rules, held.strategy, held.direction)
 
     def fixed(self, held: HeldPosition, day: Day) -> dict[str, Scalar]:
         """The facts of a position that are the same for all bars of a session."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from autotrader.core.rulebook import Rulebook
@@ -32,12 +32,16 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class Filtered:
-    """A candidate that passed. status: passed, no_price (there was none, and no rule minded) or unfiltered."""
+    """A candidate that passed. status: passed, no_price (there was none, and no rule minded) or unfiltered.
+
+    facts: what is known of it at the gap filter, for the stages after it.
+    """
 
     candidate: Candidate
     pre_market_price: float
     gap_pct: float
     status: Status
+    facts: Mapping[str, Scalar] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,32 +66,28 @@ def gap_filter(
     result_age: sessions from the scan to the session it is used in.
     """
     if not any(quote.price == quote.price for quote in quotes.values()):
-        return [Filtered(item, math.nan, math.nan, "unfiltered") for item in candidates], [], {}
+        rows = [known_facts(rulebook, item, regime, result_age, Quote()) for item in candidates]
+        unfiltered = zip(candidates, rows, strict=True)
+        return [Filtered(item, math.nan, math.nan, "unfiltered", row) for item, row in unfiltered], [], {}
     passed: list[Filtered] = []
     rejected: list[Rejected] = []
     decisions: dict[str, Decision] = {}
     for item in candidates:
         quote = quotes.get(item.symbol, Quote())
+        row = known_facts(rulebook, item, regime, result_age, quote)
         gap = quote.price / item.prev_close - 1.0
-        row = candidate_facts(rulebook, item, regime) | {
-            "result_age": result_age,
-            "pre_market_price": quote.price,
-            "gap_pct": gap,
-            "price_age_seconds": quote.age_seconds,
-            "spread_pct": quote.spread_pct,
-            "corporate_action": quote.corporate_action,
-        }
         decision = rulebook.bound(rulebook.gap_filter, item.strategy, item.direction).judge(row)
         decisions[item.symbol] = decision
         if decision.rule is None:
-            passed.append(Filtered(item, quote.price, gap, "no_price" if math.isnan(gap) else "passed"))
+            status: Status = "no_price" if math.isnan(gap) else "passed"
+            passed.append(Filtered(item, quote.price, gap, status, row))
         else:
             rejected.append(Rejected(item, gap, decision.reason))
     return passed, rejected, decisions
 
 
-def candidate_facts(rulebook: Rulebook, item: Candidate, regime: str) -> dict[str, Scalar]:
-    """What is known of a candidate since the scan: the facts of the stages from the gap filter to the entry."""
+def known_facts(rulebook: Rulebook, item: Candidate, regime: str, result_age: int, quote: Quote) -> dict[str, Scalar]:
+    """What is known of a candidate at the gap filter: the facts of its scan, and of the quote."""
     return {
         **item.metadata,
         "strategy": item.strategy,
@@ -104,4 +104,10 @@ def candidate_facts(rulebook: Rulebook, item: Candidate, regime: str) -> dict[st
         "score": item.score,
         "rank": item.rank,
         "entry_group": item.entry_group,
+        "result_age": result_age,
+        "pre_market_price": quote.price,
+        "gap_pct": quote.price / item.prev_close - 1.0,
+        "price_age_seconds": quote.age_seconds,
+        "spread_pct": quote.spread_pct,
+        "corporate_action": quote.corporate_action,
     }

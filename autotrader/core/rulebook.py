@@ -79,13 +79,30 @@ class Rulebook:
         return self._bound[key]  # type: ignore[return-value]  # the same kind as was put in
 
     @cached_property
+    def all_indicators(self) -> tuple[str, ...]:
+        return tuple(indicator.name for indicator in self.indicators)
+
+    @cached_property
     def indicator_names(self) -> frozenset[str]:
         return frozenset(indicator.name for indicator in self.indicators)
+
+    @cached_property
+    def exit_on_path(self) -> RuleSet:
+        """The exit rules for points of a daily path, where for_bars counts as 1."""
+        return self.exit.without_streaks()
 
     @cached_property
     def exit_indicators(self) -> tuple[str, ...]:
         """The daily indicators that an exit rule reads."""
         return tuple(name for name in self.exit.reads if name in self.indicator_names)
+
+    @cached_property
+    def entry_indicators(self) -> tuple[str, ...]:
+        """The scan bar's indicators that a stage from the gap filter to the order reads."""
+        limits: tuple[RuleSet | ValueSet, ...] = (self.reentry, self.limits, self.sizing, self.scale, self.order)
+        sets = (self.gap_filter, *self.confirmation.values(), *limits)
+        read = {name for rules in sets for name in rules.reads}
+        return tuple(item.name for item in self.indicators if item.name in read)
 
     @cached_property
     def _value_names(self) -> tuple[str, ...]:
@@ -107,17 +124,32 @@ class Rulebook:
 
     def weight(self, regime: str, strategy: str) -> float:
         """The share of equity a strategy may use in a regime."""
-        return self.params.regime.weights.share(regime, strategy)
+        return self._shares(regime)[0][strategy]
 
     def weight_max(self, regime: str) -> float:
         """The largest share that an enabled strategy has in a regime."""
-        enabled = [name for name, strategy in self.params.strategies.items() if strategy.enabled]
-        return max((self.weight(regime, name) for name in enabled), default=math.nan)
+        return self._shares(regime)[1]
+
+    @cached_property
+    def _shares_of(self) -> dict[str, tuple[dict[str, float], float]]:
+        return {}
+
+    def _shares(self, regime: str) -> tuple[dict[str, float], float]:
+        if regime not in self._shares_of:
+            strategies, share = self.params.strategies, self.params.regime.weights.share
+            row = {name: share(regime, name) for name in strategies}
+            most = max((row[name] for name in strategies if strategies[name].enabled), default=math.nan)
+            self._shares_of[regime] = row, most
+        return self._shares_of[regime]
+
+    @cached_property
+    def _group_of(self) -> dict[str, str]:
+        groups = self.params.entry.groups.items()
+        return {strategy: key for key, group in groups for strategy in group.strategies}
 
     def group_of(self, strategy: str) -> str | None:
         """The key of the entry group a strategy enters in."""
-        groups = self.params.entry.groups.items()
-        return next((key for key, group in groups if strategy in group.strategies), None)
+        return self._group_of.get(strategy)
 
 
 def value_names(params: StrategyParams) -> tuple[str, ...]:

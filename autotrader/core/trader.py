@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from typing import Protocol
 
 from autotrader.core import events as ev
 from autotrader.core.book import Book, HeldPosition
@@ -59,6 +60,14 @@ class Plan:
     config_hash: str
 
 
+class Observer(Protocol):
+    """Who counts what was judged."""
+
+    def outcomes(self, outcomes: Sequence[Outcome]) -> None: ...
+
+    def exit(self, rules: RuleSet, index: int, row: Mapping[str, Scalar]) -> None: ...
+
+
 @dataclass(slots=True)
 class _Watch:
     """A held position under observation in this session."""
@@ -75,8 +84,17 @@ class _Watch:
 class Trader:
     """Decides over one book. rulebooks: by configuration hash; every open position's must be there."""
 
-    def __init__(self, book: Book, rulebooks: Mapping[str, Rulebook], account_tag: str, day_of: DayOf) -> None:
+    def __init__(
+        self,
+        book: Book,
+        rulebooks: Mapping[str, Rulebook],
+        account_tag: str,
+        day_of: DayOf,
+        observer: Observer | None = None,
+    ) -> None:
+        """observer: told of every exit judgement; then only exits are recorded, not each change of a verdict."""
         self.book = book
+        self._observer = observer
         self.prices: dict[str, float] = {}
         self._rulebooks = rulebooks
         self._tag = account_tag
@@ -110,6 +128,8 @@ class Trader:
         moment = Moment(group, minute, plan.regime, plan.result_age, plan.config_hash)
         rulebook = self._rulebooks[plan.config_hash]
         intents, step.outcomes = enter(moment, self._alive, self.book, quotes, self.prices, rulebook)
+        if self._observer is not None:
+            self._observer.outcomes(step.outcomes)
         assert self.book.session is not None
         by_symbol = {item.candidate.symbol: item for item in self._alive}
         for outcome in step.outcomes:
@@ -153,8 +173,10 @@ class Trader:
     # --- held positions -----------------------------------------------------------------------------------------
 
     def bars(self, at: datetime, bars: Mapping[str, Bar], *, decide: bool = True) -> Step:
-        """One minute's bars, by symbol; `at` is when it began. decide: False only takes them in, for minutes made up.
+        """One minute's bars, by symbol; `at` is when it began. decide: False only takes them in.
 
+        After a restart the session's bars so far are given once more with decide=False: what counts bars is then as
+        if there had been none. What such a step holds was journaled before, or too late to be acted on.
         A bar that is not newer than the symbol's last one, that began before the position's fill, or that has no
         price changes nothing. Symbols are judged in alphabetical order.
         """
@@ -182,7 +204,7 @@ class Trader:
         """
         step = Step()
         held = self.book.positions[symbol]
-        watch = self._watch(symbol, held)
+        watch = self._watch(symbol, held, on_path=True)
         price = bar.close
         if previous is not None:
             rules = watch.rules
@@ -205,17 +227,23 @@ class Trader:
         self.book.apply(event)
         if isinstance(event, ev.Split):
             self._watches.pop(event.symbol, None)
+            if event.symbol in self.prices:  # until the first bar, what is held is worth what it was
+                self.prices[event.symbol] *= event.old / event.new
 
-    def _watch(self, symbol: str, held: HeldPosition) -> _Watch:
+    def _watch(self, symbol: str, held: HeldPosition, *, on_path: bool = False) -> _Watch:
         watch = self._watches.get(symbol)
+        if watch is not None and watch.since != held.entered_at:
+            watch = None  # of a position that was left earlier in the session
         # what a later fill of the same entry changes is the price, and with it the distances
         if watch is None or watch.fixed["entry_price"] != held.entry_price:
             engine = ExitRuleEngine(self._rulebooks[held.plan.config_hash])
             day = self._day_of(held.plan.config_hash, symbol)
-            rules = engine.rules(held)
+            rules = engine.rules(held, on_path=on_path)
             fresh = _Watch(day, engine.fixed(held, day), rules, rules.no_streaks, held.entered_at)
             if watch is not None:
                 fresh.streaks, fresh.last = watch.streaks, watch.last
+            else:  # the session's bars come from the first on, after a restart as well
+                held.bars_held = held.bars_before
             self._watches[symbol] = watch = fresh
         return watch
 
@@ -227,9 +255,14 @@ class Trader:
         if held.mark(bar.high, bar.low):
             step.events.append(self._marked(at, held.symbol, held))
         leaving = decide and held.leaving is None and index >= 0 and rules.rules[index].then == "exit"
-        verdicts = rules.verdicts(row)
-        if leaving or verdicts != watch.verdicts:
+        if self._observer is not None:
+            self._observer.exit(rules, index, row)
+            told = leaving
+        else:
+            verdicts = rules.verdicts(row)
+            told = leaving or verdicts != watch.verdicts
             watch.verdicts = verdicts
+        if told:
             decision = rules.decision(() if index < 0 else (index,), row, watch.streaks)
             step.judged.append(Judged(held.symbol, held.strategy, held.plan.config_hash, decision, bar.close))
         if leaving:

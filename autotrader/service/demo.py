@@ -159,7 +159,7 @@ class Demo:
         candidates: list[str] = []
         if result_path(self._results, before).exists():
             record = self._filter(session, before, desk, playback)
-            plan = to_plan(record)
+            plan = to_plan(record, self._configuration.rulebook)
             desk.plan(plan)
             candidates = [item.candidate.symbol for item in plan.candidates]
         closed = len(desk.trader.book.trades)

@@ -1,0 +1,290 @@
+"""The backtest: ten years through the decision loop of the live day, along the daily path of each session."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from functools import partial
+
+import numpy as np
+
+from autotrader.backtest.statistics import Tally
+from autotrader.clock import Calendar
+from autotrader.core import events as ev
+from autotrader.core.book import Book, Trade
+from autotrader.core.candidates import candidates_by_session
+from autotrader.core.daily_path import Path, daily_path, walk
+from autotrader.core.exits import Day
+from autotrader.core.gap_filter import Quote, gap_filter
+from autotrader.core.panel import Array, Panel
+from autotrader.core.prices import taker_price
+from autotrader.core.ranking import SignalRanker
+from autotrader.core.rulebook import Rulebook
+from autotrader.core.strategy import Direction, Strategy
+from autotrader.core.trader import Plan, Step, Trader
+from autotrader.core.types import Blackout
+from autotrader.core.view import MarketView, market_view
+from autotrader.errors import AutotraderError
+from autotrader.market.universe import Member
+from autotrader.rules.decision import Decision
+
+_TAG = "backtest"
+_SIDES = {("long", "entry"): "buy", ("long", "exit"): "sell", ("short", "entry"): "sell", ("short", "exit"): "buy"}
+
+
+class BacktestError(AutotraderError):
+    """The period cannot be tested; one sentence that says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """slippage_bps: of every fill. commission: USD per order. borrow: what shorts pay, as an annual ratio."""
+
+    slippage_bps: float = 0.0
+    commission: float = 0.0
+    borrow: float = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """A trade with what was decided about it: the entry's decisions and the exit's. candidate: the entry's rank etc."""
+
+    trade: Trade
+    entry: tuple[Decision, ...]
+    exit: Decision | None
+
+
+@dataclass(frozen=True, eq=False)
+class BacktestResult:
+    """What a period gave.
+
+    sessions: T trading sessions. equity, long_exposure, short_exposure: float64 [T], USD at each close; the exposures
+    are positive. benchmark: float64 [T], the equal-weight universe from the same cash. regimes: of the scan before each
+    session. trades: closed ones by exit, then the open ones. prices: the last known of what is held.
+    limited_since: the first session whose entries the drawdown limit could have stopped; None: none.
+    """
+
+    cash: float
+    costs: Costs
+    sessions: tuple[date, ...]
+    equity: Array
+    long_exposure: Array
+    short_exposure: Array
+    benchmark: Array
+    regimes: tuple[str, ...]
+    trades: tuple[Explained, ...]
+    prices: Mapping[str, float]
+    tally: Tally
+    view: MarketView
+    signal_counts: Mapping[str, int]
+    saturated: Mapping[str, float]
+    config_hash: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class Backtest:
+    """One configuration over one panel.
+
+    panel:  the universe's bars, in its order, from as early as there are any. market: the regime proxy's, the same
+    sessions; None: the equal-weight mean of the panel stands in.
+    """
+
+    rulebook: Rulebook
+    config_hash: str
+    strategies: Mapping[str, Strategy]
+    universe: Sequence[Member]
+    panel: Panel
+    market: Panel | None
+    calendar: Calendar
+    blackouts: Sequence[Blackout] = ()
+    _day: int = field(init=False, default=0)
+
+    def run(
+        self, first: date, last: date, cash: float = 100_000.0, costs: Costs | None = None, *, tally: bool = True
+    ) -> BacktestResult:
+        """The sessions from `first` to `last`; the first is entered from the scan of the session before it.
+
+        tally: whether rule statistics count unknowns too, which takes longer.
+        Raises BacktestError where there is no such session in the data, or none before it to scan.
+        """
+        costs = costs or Costs()
+        start, end = self._range(first, last)
+        view = market_view(self.rulebook, self.panel, self.market)
+        run = _Run(self, view, start, end, cash, costs, Tally(unknowns=tally))
+        run.play()
+        return run.result()
+
+    def _range(self, first: date, last: date) -> tuple[int, int]:
+        """The columns of the panel to trade, from and until before."""
+        dates = self.panel.dates
+        if not len(dates) or not self.universe:
+            raise BacktestError("there are no bars to test on: the universe or the data is empty")
+        start = int(np.searchsorted(dates, np.datetime64(first), side="left"))
+        end = int(np.searchsorted(dates, np.datetime64(last), side="right"))
+        if first > last:
+            raise BacktestError(f"--from {first} is after --to {last}")
+        if start >= end:
+            raise BacktestError(f"no session from {first} to {last} in the data, which has {dates[0]} to {dates[-1]}")
+        if start == 0:
+            start = 1  # the first session has no scan before it
+        if start >= end:
+            raise BacktestError(f"{first} is the first session of the data: there is none before it to scan")
+        return start, end
+
+
+class _Run:
+    """A backtest in progress."""
+
+    def __init__(
+        self, test: Backtest, view: MarketView, start: int, end: int, cash: float, costs: Costs, tally: Tally
+    ) -> None:
+        self._test = test
+        self._view = view
+        self._start, self._end = start, end
+        self._cash, self._costs, self._tally = cash, costs, tally
+        self._book = Book(cash)
+        self._trader = Trader(self._book, {test.config_hash: test.rulebook}, _TAG, self._day_of, tally)
+        self._rows = {symbol: row for row, symbol in enumerate(test.panel.symbols)}
+        self._sessions: list[date] = [day.item() for day in test.panel.dates[start:end]]
+        self._index = start
+        self._session = self._sessions[0]
+        self._number = 0
+        self._minutes = 390
+        count = end - start
+        self._equity, self._long, self._short = np.empty(count), np.empty(count), np.empty(count)
+        self._entries: dict[str, tuple[Decision, ...]] = {}
+        self._explained: list[Explained] = []
+        panel = test.panel
+        # one session's bars are looked up by symbol: plain floats, session by session
+        self._bars = np.stack([panel.open, panel.high, panel.low, panel.close])
+
+    def play(self) -> None:
+        test, view, calendar = self._test, self._view, self._test.calendar
+        rulebook, trader = test.rulebook, self._trader
+        signals = view.signals(test.strategies, slice(self._start - 1, self._end - 1))
+        dates = test.panel.dates
+        following = np.append(dates[1:], np.datetime64(calendar.next_session(dates[-1].item())))
+        sectors = [member.sector for member in test.universe]
+        ranker = SignalRanker(rulebook, sectors, test.blackouts)
+        ranking = ranker.rank(signals, test.panel, view.series, view.regimes, following)
+        self._tally.ranking(ranking)
+        self._signals = signals
+        by_session = candidates_by_session(ranking, view, sectors, rulebook.entry_indicators)
+        groups = sorted(rulebook.params.entry.groups.items(), key=lambda item: item[1].at)
+        opening = rulebook.params.entry.window.opens
+        at_open = [key for key, group in groups if group.at <= opening]
+        later = [key for key, group in groups if group.at > opening]
+        number = calendar.number(self._sessions[0])
+        for offset, session in enumerate(self._sessions):
+            index = self._index = self._start + offset
+            self._session, self._number = session, number + offset
+            opens, closes = calendar.opens_at(session), calendar.closes_at(session)
+            self._minutes = int((closes - opens).total_seconds()) // 60
+            trader.open_session(opens, session, self._number)
+            chosen = by_session.get(index - 1, ())
+            prices = self._bars[0, :, index]
+            quotes = {
+                item.symbol: Quote(price, 0.0, 0.0, None, True)
+                for item in chosen
+                if not math.isnan(price := float(prices[self._rows[item.symbol]]))
+            }
+            if chosen:
+                regime = view.regimes[index - 1]
+                passed, _, decisions = gap_filter(chosen, quotes, rulebook, regime, 1)
+                self._tally.decisions(decisions.values())
+                trader.plan(Plan(tuple(passed), regime, 1, test.config_hash))
+            walk(
+                trader, opens, self._minutes, at_open if chosen else (), later if chosen else (), self._path,
+                partial(self._enter, opens, quotes), self._leave,
+            )  # fmt: skip
+            self._close(offset, closes)
+
+    def _path(self, symbol: str, direction: Direction) -> Path:
+        bar = self._bars[:, self._rows[symbol], self._index]
+        if math.isnan(bar[0]):
+            return ()
+        return daily_path(self._minutes, direction, float(bar[0]), float(bar[1]), float(bar[2]), float(bar[3]))
+
+    def _day_of(self, _config_hash: str, symbol: str) -> Day:
+        return self._view.day(self._rows[symbol], self._index - 1, self._session, self._number)
+
+    def _enter(self, at: datetime, quotes: Mapping[str, Quote], group: str) -> None:
+        step = self._trader.group_due(at, group, 0, quotes)
+        for outcome, ordered in zip((o for o in step.outcomes if o.entered), step.orders, strict=True):
+            self._fill(ordered, at, quotes[ordered.symbol].price)
+            self._entries[ordered.symbol] = outcome.decisions
+
+    def _leave(self, at: datetime, symbol: str, step: Step, price: float) -> None:
+        for ordered in step.orders:
+            self._fill(ordered, at, price)
+            decision = step.judged[-1].decision
+            self._explained.append(Explained(self._book.trades[-1], self._entries.pop(symbol), decision))
+
+    def _fill(self, ordered: ev.Ordered, at: datetime, price: float) -> None:
+        """An order is filled as a whole, at the price its market stands at."""
+        side = _SIDES[ordered.direction, ordered.leg]
+        paid = float(taker_price(price, side, self._costs.slippage_bps))
+        self._trader.apply(ordered)
+        self._trader.apply(
+            ev.Filled(at, ordered.session, ordered.order_id, ordered.quantity, paid, ordered.quantity,
+                      self._costs.commission)
+        )  # fmt: skip
+
+    def _close(self, offset: int, at: datetime) -> None:
+        book, trader, closes = self._book, self._trader, self._bars[3, :, self._index]
+        long = short = 0.0
+        for symbol, held in book.positions.items():
+            close = float(closes[self._rows[symbol]])
+            if not math.isnan(close):
+                trader.prices[symbol] = close
+            value = held.quantity * trader.prices[symbol]
+            if held.sign > 0:
+                long += value
+            else:
+                short += value
+        trader.close_session(at, self._costs.borrow)
+        self._equity[offset] = book.equity_history[-1][1]
+        self._long[offset], self._short[offset] = long, short
+
+    def result(self) -> BacktestResult:
+        view, start, end = self._view, self._start, self._end
+        still_open = self._book.all_trades()[len(self._book.trades) :]
+        explained = [*self._explained, *(Explained(trade, self._entries[trade.symbol], None) for trade in still_open)]
+        signals = self._signals
+        counts = np.bincount(signals.strategy, minlength=len(signals.names))
+        full = np.bincount(signals.strategy[signals.strength >= 1.0], minlength=len(signals.names))
+        return BacktestResult(
+            cash=self._cash,
+            costs=self._costs,
+            sessions=tuple(self._sessions),
+            equity=self._equity,
+            long_exposure=self._long,
+            short_exposure=self._short,
+            benchmark=_benchmark(view.panel, start, end, self._cash),
+            regimes=tuple(view.regimes[start - 1 : end - 1]),
+            trades=tuple(explained),
+            prices=dict(self._trader.prices),
+            tally=self._tally,
+            view=view,
+            signal_counts={name: int(count) for name, count in zip(signals.names, counts, strict=True)},
+            saturated={
+                name: int(many) / int(count) if count else 0.0
+                for name, many, count in zip(signals.names, full, counts, strict=True)
+            },
+            config_hash=self._test.config_hash,
+        )
+
+
+def _benchmark(panel: Panel, start: int, end: int, cash: float) -> Array:
+    """The universe in equal parts, rebalanced each session, from the close before the first session."""
+    closes = panel.close[:, start - 1 : end]
+    with np.errstate(all="ignore"):
+        ratios = closes[:, 1:] / closes[:, :-1]
+    known = np.isfinite(ratios)
+    count = np.maximum(known.sum(axis=0), 1)
+    mean = np.where(known.any(axis=0), np.where(known, ratios, 0.0).sum(axis=0) / count, 1.0)
+    value: Array = np.asarray(cash * np.cumprod(mean), dtype=np.float64)
+    return value
