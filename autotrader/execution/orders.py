@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import datetime, timedelta
 
+from autotrader.clock import NEW_YORK
 from autotrader.core import events as ev
 from autotrader.core.book import Book
 from autotrader.journal.store import Journal
@@ -33,8 +34,15 @@ _SIDES: dict[tuple[str, str], tuple[Side, PositionIntent]] = {
 }
 
 # How often an order whose fate is unknown is looked up without a trace before it is given up (an entry) or sent again
-# under the same id (an exit: the broker refuses an id it knows).
+# under the same id (an exit: the broker refuses an id it knows). Those of one moment count once.
 LOOK_UPS = 3
+LOOK_UP_EVERY = timedelta(seconds=45)
+
+
+def order_request(ordered: ev.Ordered, time_in_force: TimeInForce = "day") -> OrderRequest:
+    """What the broker is asked for an intent."""
+    side, intent = _SIDES[ordered.direction, ordered.leg]
+    return OrderRequest(ordered.order_id, ordered.symbol, side, ordered.quantity, intent, time_in_force=time_in_force)
 
 
 class OrderManager:
@@ -45,7 +53,7 @@ class OrderManager:
         self._journal = journal
         self._book = book
         self._apply = apply
-        self._unknown: dict[str, int] = {}  # order id -> look-ups without a trace
+        self._unknown: dict[str, list[datetime]] = {}  # order id -> look-ups without a trace
 
     def send(self, ordered: ev.Ordered, time_in_force: TimeInForce = "day") -> None:
         """Makes the intent durable, then sends its order. Everything journaled before it is durable with it."""
@@ -67,28 +75,25 @@ class OrderManager:
         taken: list[ev.Event] = []
         for update in self._broker.updates():
             if update.order.client_order_id in self._book.orders:
-                taken += self._take(update.order, update.execution)
+                taken += self._take(update.at, update.order, update.execution)
         for order_id in list(self._unknown):
             taken += self._look_up(order_id, at)
         return taken
 
-    def poll(self) -> list[ev.Event]:
+    def poll(self, at: datetime) -> list[ev.Event]:
         """Asks the broker about every live order: for what updates have missed."""
         taken: list[ev.Event] = []
         for order_id, order in list(self._book.orders.items()):
             if order_id not in self._unknown:
                 known = self._broker.order(order_id)
                 if known is not None and (known.final or known.filled_quantity > order.filled):
-                    taken += self._catch_up(known)
+                    taken += self._catch_up(at, known)
         return taken
 
     # --- sending ------------------------------------------------------------------------------------------------
 
     def _submit(self, ordered: ev.Ordered, time_in_force: TimeInForce) -> None:
-        side, intent = _SIDES[ordered.direction, ordered.leg]
-        request = OrderRequest(
-            ordered.order_id, ordered.symbol, side, ordered.quantity, intent, time_in_force=time_in_force
-        )
+        request = order_request(ordered, time_in_force)
         try:
             order = self._broker.submit(request)
         except Refused as error:
@@ -96,9 +101,9 @@ class OrderManager:
             self._keep(ev.OrderEnded(ordered.at, ordered.session, ordered.order_id, "rejected", str(error)))
         except FateUnknown as error:
             log.warning("%s: fate unknown (%s); it is looked up, not sent again", ordered.order_id, error)
-            self._unknown[ordered.order_id] = 0
+            self._unknown[ordered.order_id] = []
         else:
-            log.info("%s sent: %s %d %s", ordered.order_id, side, ordered.quantity, order.status)
+            log.info("%s sent: %s %d %s", ordered.order_id, request.side, ordered.quantity, order.status)
 
     def _look_up(self, order_id: str, at: datetime) -> list[ev.Event]:
         order = self._book.orders.get(order_id)
@@ -109,9 +114,11 @@ class OrderManager:
         if known is not None:
             del self._unknown[order_id]
             log.info("%s: found at the broker, %s", order_id, known.status)
-            return self._catch_up(known)
-        self._unknown[order_id] += 1
-        if self._unknown[order_id] < LOOK_UPS:
+            return self._catch_up(at, known)
+        looked = self._unknown[order_id]
+        if not looked or at - looked[-1] >= LOOK_UP_EVERY:
+            looked.append(at)
+        if len(looked) < LOOK_UPS:
             return []
         del self._unknown[order_id]
         if order.ordered.leg == "exit":
@@ -125,44 +132,43 @@ class OrderManager:
 
     # --- taking in ----------------------------------------------------------------------------------------------
 
-    def _take(self, order: BrokerOrder, execution: Execution | None) -> list[ev.Event]:
+    def _take(self, at: datetime, order: BrokerOrder, execution: Execution | None) -> list[ev.Event]:
         """An update: its fill if it is the next one, else all that the order's executions say."""
         mine = self._book.orders[order.client_order_id]
         if execution is not None:
             if execution.cumulative <= mine.filled:
                 return []  # seen before
             if execution.cumulative - execution.quantity != mine.filled:
-                return self._catch_up(order)  # one before it was missed
-            filled = self._filled(execution, mine.ordered.session)
-            return [filled, *self._end(order)]
-        return self._catch_up(order) if order.final or order.filled_quantity > mine.filled else []
+                return self._catch_up(at, order)  # one before it was missed
+            filled = self._filled(execution)
+            return [filled, *self._end(at, order)]
+        return self._catch_up(at, order) if order.final or order.filled_quantity > mine.filled else []
 
-    def _catch_up(self, order: BrokerOrder) -> list[ev.Event]:
+    def _catch_up(self, at: datetime, order: BrokerOrder) -> list[ev.Event]:
         """All fills of an order that the book does not have, then its end."""
         mine = self._book.orders[order.client_order_id]
         taken: list[ev.Event] = []
         if order.filled_quantity > mine.filled:
             for execution in self._broker.executions(order.submitted_at):
                 if execution.client_order_id == order.client_order_id and execution.cumulative > mine.filled:
-                    taken.append(self._filled(execution, mine.ordered.session))
-        return [*taken, *self._end(order)]
+                    taken.append(self._filled(execution))
+        return [*taken, *self._end(at, order)]
 
-    def _filled(self, execution: Execution, session: date) -> ev.Filled:
+    def _filled(self, execution: Execution) -> ev.Filled:
+        # the session it happened in: an exit ordered at the close fills at the next open, and blocks re-entry there
         event = ev.Filled(
-            execution.at, session, execution.client_order_id, execution.quantity, float(execution.price),
-            execution.cumulative, float(execution.commission),
+            execution.at, execution.at.astimezone(NEW_YORK).date(), execution.client_order_id, execution.quantity,
+            float(execution.price), execution.cumulative, float(execution.commission),
         )  # fmt: skip
         self._keep(event)
         return event
 
-    def _end(self, order: BrokerOrder) -> list[ev.Event]:
+    def _end(self, at: datetime, order: BrokerOrder) -> list[ev.Event]:
         mine = self._book.orders.get(order.client_order_id)
         if mine is None or not order.final or order.filled_quantity > mine.filled:
             return []
         assert order.status in ("filled", "canceled", "expired", "rejected")
-        ended = ev.OrderEnded(
-            order.submitted_at, mine.ordered.session, order.client_order_id, order.status, order.reason
-        )
+        ended = ev.OrderEnded(at, mine.ordered.session, order.client_order_id, order.status, order.reason)
         self._keep(ended)
         return [ended]
 
