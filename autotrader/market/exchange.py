@@ -208,6 +208,10 @@ class Exchange:
         leaving = sum(w.left for w in self._open.get(symbol, {}).values() if w.intent in CLOSING)
         return abs(self.position(symbol)) - leaving
 
+    def hold(self, symbol: str, quantity: int, average: Decimal | float) -> None:
+        """Puts a position there that was made elsewhere, in an earlier process; quantity: signed, cash stays."""
+        self._held[symbol] = _Held(quantity, _decimal(average))
+
     # --- the market's side ----------------------------------------------------------------------------------------
 
     def mark(self, symbol: str, price: float) -> None:
