@@ -11,6 +11,7 @@ import typer
 from autotrader.cli.app import AsJson, Config, Home, app, config_folder, console, home_folder, print_error
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from autotrader.core.book import Book
@@ -39,7 +40,7 @@ def positions(
         console().print("no open positions")
         return
     table = _table("symbol", "side", "shares", "strategy", "entered", "entry", "price", "gain", "%", "best", "worst",
-                   "sessions", "leaving", right={"shares", "entry", "price", "gain", "%", "best", "worst", "sessions"})  # fmt: skip
+                   "sessions", "leaving")  # fmt: skip
     for row in rows:
         paid = row["entry_price"] * row["quantity"]
         table.add_row(
@@ -48,8 +49,9 @@ def positions(
             _percent(None if row["gain"] is None else row["gain"] / paid), _money(row["mfe"]), _money(row["mae"]),
             str(row["sessions_held"]), row["leaving"] or "",
         )  # fmt: skip
-    console().print(table)
-    console().print(f"{len(rows)} open; together {_money(sum(row['gain'] or 0.0 for row in rows))} USD before costs")
+    out = _wide()
+    out.print(table)
+    out.print(f"{len(rows)} open; together {_money(sum(row['gain'] or 0.0 for row in rows))} USD before costs")
 
 
 @app.command()
@@ -112,7 +114,7 @@ def status(
     table.add_row("trades", f"{found['trades']} closed, {_money(found['pnl'])} USD")
     table.add_row("journal", f"{events['events']:,} events, {events['decisions']:,} decisions, "
                              f"{events['bytes'] / 1e6:,.1f} MB, {events['path']}")  # fmt: skip
-    console().print(table)
+    _wide().print(table)
 
 
 def _status(journal: Journal) -> dict[str, Any]:
@@ -205,31 +207,47 @@ def _write_lines(path: Path, lines: list[str]) -> None:
 
 
 def _show_trades(rows: list[dict[str, Any]]) -> None:
-    table = _table("symbol", "side", "shares", "strategy", "entered", "entry", "exited", "exit", "reason", "pnl", "best",
-                   "worst", right={"shares", "entry", "exit", "pnl", "best", "worst"})  # fmt: skip
+    out = _wide()
+    extremes = ("best", "worst") if out.width >= 150 else ()
+    table = _table("symbol", "side", "shares", "strategy", "entered", "entry", "exited", "exit", "reason", "pnl",
+                   *extremes)  # fmt: skip
     for row in rows:
-        table.add_row(
+        cells = (
             row["symbol"], _side(row["direction"]), f"{row['quantity']:,}", row["strategy"], _time(row["entered_at"]),
             _price(row["entry_price"]), _time(row["exited_at"]), _price(row["exit_price"]), row["exit_reason"] or "",
             _money(row["pnl"]), _money(row["mfe"]), _money(row["mae"]),
         )  # fmt: skip
+        table.add_row(*cells[: len(table.columns)])
     closed = [row["pnl"] for row in rows if row["pnl"] is not None]
-    out = console()
     out.print(table)
     won = sum(pnl > 0 for pnl in closed)
-    out.print(
-        f"{len(closed)} closed, {won} with a gain, together {_money(sum(closed))} USD; {len(rows) - len(closed)} open"
-    )
+    total = _money(sum(closed))
+    out.print(f"{len(closed)} closed, {won} with a gain, together {total} USD; {len(rows) - len(closed)} open")
 
 
-def _table(*names: str, right: set[str] | None = None) -> Table:
+_NUMBERS = {"shares", "entry", "price", "exit", "gain", "%", "pnl", "best", "worst", "sessions"}
+
+
+def _table(*names: str) -> Table:
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in names:
-        table.add_column(name, justify="right" if right and name in right else "left", no_wrap=bool(name))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in names:  # on a narrow terminal times and names take two lines, numbers never
+        if name in _NUMBERS:
+            table.add_column(name, justify="right", no_wrap=True)
+        else:
+            width = 10 if name in {"strategy", "entered", "exited", "reason"} else None
+            table.add_column(name, no_wrap=name in {"symbol", "side"}, min_width=width, overflow="fold")
     return table
+
+
+def _wide() -> Console:
+    """A file has room for whole rows."""
+    out = console()
+    if not out.is_terminal:
+        out.width = 200
+    return out
 
 
 def _side(direction: str) -> str:
