@@ -75,7 +75,7 @@ def gap_filter(
     for item in candidates:
         quote = quotes.get(item.symbol, Quote())
         row = known_facts(rulebook, item, regime, result_age, quote)
-        gap = quote.price / item.prev_close - 1.0
+        gap = _gap(item, quote)
         decision = rulebook.bound(rulebook.gap_filter, item.strategy, item.direction).judge(row)
         decisions[item.symbol] = decision
         if decision.rule is None:
@@ -106,8 +106,13 @@ def known_facts(rulebook: Rulebook, item: Candidate, regime: str, result_age: in
         "entry_group": item.entry_group,
         "result_age": result_age,
         "pre_market_price": quote.price,
-        "gap_pct": quote.price / item.prev_close - 1.0,
+        "gap_pct": _gap(item, quote),
         "price_age_seconds": quote.age_seconds,
         "spread_pct": quote.spread_pct,
         "corporate_action": quote.corporate_action,
     }
+
+
+def _gap(item: Candidate, quote: Quote) -> float:
+    """One division, so that 103 over 100 is a gap of 3% and not of a little more."""
+    return (quote.price - item.prev_close) / item.prev_close
