@@ -41,8 +41,8 @@ def candidates(
         for side in sides
     }
     found = []
-    for at, row in enumerate(symbol.tolist()):
-        strategy, short, score, rank, strength, company, opposite, blackout = (column[at] for column in per_signal)
+    table = zip(symbol.tolist(), *per_signal, *bars, strict=True)
+    for at, (row, strategy, short, score, rank, strength, company, opposite, blackout, close, atr) in enumerate(table):
         name = signals.names[strategy]
         side: Direction = "short" if short else "long"
         value = values[name, side]
@@ -53,8 +53,8 @@ def candidates(
                 strategy=name,
                 direction=side,
                 entry_group=groups[name],
-                prev_close=bars[0][at],
-                atr=bars[1][at],
+                prev_close=close,
+                atr=atr,
                 sl_atr_mult=value.get("sl_atr_mult"),
                 tp_atr_mult=value.get("tp_atr_mult"),
                 score=score,

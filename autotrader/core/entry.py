@@ -11,6 +11,7 @@ from autotrader.core.events import EntryPlan
 from autotrader.core.exits import stop_distance
 from autotrader.core.gap_filter import Filtered, Quote
 from autotrader.core.rulebook import Rulebook
+from autotrader.core.sizing import size
 from autotrader.core.strategy import Direction
 from autotrader.core.types import Candidate
 from autotrader.rules.decision import Decision
@@ -203,6 +204,8 @@ class _Judgement:
         self._moment = moment
         self._chosen = chosen
         self._rulebook = rulebook
+        self._bound = rulebook.bound(chosen.strategy, chosen.direction)
+        self._price = price
         move = price - chosen.prev_close if chosen.direction == "long" else chosen.prev_close - price
         self.row: dict[str, Scalar] = {
             **item.facts,
@@ -217,11 +220,10 @@ class _Judgement:
 
     def confirmed(self) -> bool:
         """Whether the group's own rules let it enter; a group without rules does. If not, not in this session."""
-        chosen, rulebook = self._chosen, self._rulebook
-        rules = rulebook.confirmation.get(rulebook.group_of(chosen.strategy) or "")
+        rules = self._bound.confirmation
         if rules is None:
             return True
-        decision = rulebook.bound(rules, chosen.strategy, chosen.direction).judge(self.row)
+        decision = rules.judge(self.row)
         self.decisions.append(decision)
         self.final = decision.outcome != "enter"
         return not self.final
@@ -229,30 +231,21 @@ class _Judgement:
     def decide(self) -> None:
         """Re-entry, limits, sizing, order rules; the intent where nothing stands against it."""
         chosen, rulebook = self._chosen, self._rulebook
-        for rules in (rulebook.reentry, rulebook.limits):
-            decision = rulebook.bound(rules, chosen.strategy, chosen.direction).judge(self.row)
+        for rules in (self._bound.reentry, self._bound.limits):
+            decision = rules.judge(self.row)
             self.decisions.append(decision)
             if decision.rule is not None:
                 return
-        price = self._moment_price()
+        price = self._price
         distance = stop_distance(rulebook, chosen.strategy, chosen.direction, price, chosen.atr)
         self.row |= {"entry_price": price, "atr_at_entry": chosen.atr, "stop_distance": distance}
-        sized = rulebook.bound(rulebook.sizing, chosen.strategy, chosen.direction).judge(self.row)
-        self.decisions.append(sized)
-        scale, _ = rulebook.bound(rulebook.scale, chosen.strategy, chosen.direction).value(self.row)
-        shares = math.nan if sized.value is None else sized.value * scale
-        if not math.isfinite(shares):
-            return
-        quantity = math.floor(shares)
-        self.row |= {"quantity": quantity}
-        order = rulebook.bound(rulebook.order, chosen.strategy, chosen.direction).judge(self.row)
-        self.decisions.append(order)
-        if order.rule is None and quantity > 0:
-            self.intent = Intent(chosen, quantity, self._plan(price, distance), sized.rule or "")
-
-    def _moment_price(self) -> float:
-        price = self.row["price"]
-        return float(price) if isinstance(price, float | int) else math.nan
+        sized = size(rulebook, chosen.strategy, chosen.direction, self.row)
+        self.decisions.append(sized.least)
+        if sized.order is not None:
+            self.decisions.append(sized.order)
+        if sized.entered:
+            assert sized.quantity is not None
+            self.intent = Intent(chosen, sized.quantity, self._plan(price, distance), sized.least.rule or "")
 
     def _plan(self, price: float, distance: float) -> EntryPlan:
         chosen, moment = self._chosen, self._moment

@@ -57,8 +57,8 @@ class ExitRuleEngine:
 
     def rules(self, held: HeldPosition, *, on_path: bool = False) -> RuleSet:
         """The exit rules with the values of the position's strategy and side, for bars or for points of a path."""
-        rules = self._rulebook.exit_on_path if on_path else self._rulebook.exit
-        return self._rulebook.bound(rules, held.strategy, held.direction)
+        bound = self._rulebook.bound(held.strategy, held.direction)
+        return bound.exit_on_path if on_path else bound.exit
 
     def fixed(self, held: HeldPosition, day: Day) -> dict[str, Scalar]:
         """The facts of a position that are the same for all bars of a session."""
@@ -88,7 +88,7 @@ class ExitRuleEngine:
 def stop_distance(rulebook: Rulebook, strategy: str, direction: Direction, price: float, atr: float) -> float:
     """exit.stop_distance for a position entered at `price`, in USD per share; NaN if unknown."""
     row: dict[str, Scalar] = {"entry_price": price, "atr_at_entry": atr, "strategy": strategy, "direction": direction}
-    return rulebook.bound(rulebook.stop_distance, strategy, direction).value(row)[0]
+    return rulebook.bound(strategy, direction).stop_distance.value(row)[0]
 
 
 def facts(held: HeldPosition, fixed: Mapping[str, Scalar], day: Day, bar: Bar) -> dict[str, Scalar]:

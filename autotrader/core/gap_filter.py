@@ -76,7 +76,7 @@ def gap_filter(
         quote = quotes.get(item.symbol, Quote())
         row = known_facts(rulebook, item, regime, result_age, quote)
         gap = _gap(item, quote)
-        decision = rulebook.bound(rulebook.gap_filter, item.strategy, item.direction).judge(row)
+        decision = rulebook.bound(item.strategy, item.direction).gap_filter.judge(row)
         decisions[item.symbol] = decision
         if decision.rule is None:
             status: Status = "no_price" if math.isnan(gap) else "passed"

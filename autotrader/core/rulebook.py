@@ -9,7 +9,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
 
 from autotrader.core.strategy import Direction
 from autotrader.errors import AutotraderError
@@ -21,7 +20,6 @@ from autotrader.settings import Rule as RuleSettings
 from autotrader.vocabulary import Indicator, stages
 
 Path = tuple[str | int, ...]
-Bindable = TypeVar("Bindable", RuleSet, ValueSet)
 Params = Mapping[str, float]
 
 
@@ -68,15 +66,15 @@ class Rulebook:
     exit: RuleSet
 
     @cached_property
-    def _bound(self) -> dict[tuple[int, str, Direction], RuleSet | ValueSet]:
+    def _bound(self) -> dict[tuple[str, Direction], Bound]:
         return {}
 
-    def bound(self, rules: Bindable, strategy: str, direction: Direction) -> Bindable:
-        """A rule set of this book with the values of one strategy and side folded in; made once."""
-        key = (id(rules), strategy, direction)
-        if key not in self._bound:
-            self._bound[key] = rules.bind(self.values(strategy, direction))
-        return self._bound[key]  # type: ignore[return-value]  # the same kind as was put in
+    def bound(self, strategy: str, direction: Direction) -> Bound:
+        """The rule sets with the values of one strategy and side folded in; made once."""
+        found = self._bound.get((strategy, direction))
+        if found is None:
+            found = self._bound[strategy, direction] = Bound(self, strategy, direction)
+        return found
 
     @cached_property
     def all_indicators(self) -> tuple[str, ...]:
@@ -150,6 +148,25 @@ class Rulebook:
     def group_of(self, strategy: str) -> str | None:
         """The key of the entry group a strategy enters in."""
         return self._group_of.get(strategy)
+
+
+class Bound:
+    """The rule sets of a rulebook for one strategy and side. confirmation: of the strategy's group, if it has rules."""
+
+    def __init__(self, book: Rulebook, strategy: str, direction: Direction) -> None:
+        values = book.values(strategy, direction)
+        group = book.confirmation.get(book.group_of(strategy) or "")
+        self.gap_filter = book.gap_filter.bind(values)
+        self.confirmation = None if group is None else group.bind(values)
+        self.reentry = book.reentry.bind(values)
+        self.limits = book.limits.bind(values)
+        self.sizing = book.sizing.bind(values)
+        self.scale = book.scale.bind(values)
+        self.order = book.order.bind(values)
+        self.stop_distance = book.stop_distance.bind(values)
+        self.protective_stop = book.protective_stop.bind(values)
+        self.exit = book.exit.bind(values)
+        self.exit_on_path = book.exit_on_path.bind(values)
 
 
 def value_names(params: StrategyParams) -> tuple[str, ...]:

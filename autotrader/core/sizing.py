@@ -31,11 +31,12 @@ class Sized:
 
 def size(rulebook: Rulebook, strategy: str, direction: Direction, facts: Mapping[str, Scalar]) -> Sized:
     """Sizes one entry. facts: those of the stage sizing. Raises UnknownFact for a rule that says on_missing: fail."""
-    least = rulebook.bound(rulebook.sizing, strategy, direction).judge(facts)
-    scale, _ = rulebook.bound(rulebook.scale, strategy, direction).value(facts)
+    bound = rulebook.bound(strategy, direction)
+    least = bound.sizing.judge(facts)
+    scale, _ = bound.scale.value(facts)
     shares = math.nan if least.value is None else least.value * scale
     if not math.isfinite(shares):
         return Sized(least, None, None)
     quantity = math.floor(shares)
-    order = rulebook.bound(rulebook.order, strategy, direction).judge({**facts, "quantity": quantity})
+    order = bound.order.judge({**facts, "quantity": quantity})
     return Sized(least, quantity, order)

@@ -7,7 +7,7 @@ whoever drives it journals a step's events, sends its orders, and applies the fi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Protocol
@@ -131,11 +131,8 @@ class Trader:
         if self._observer is not None:
             self._observer.outcomes(step.outcomes)
         assert self.book.session is not None
-        by_symbol = {item.candidate.symbol: item for item in self._alive}
-        for outcome in step.outcomes:
-            strategy = by_symbol[outcome.symbol].candidate.strategy
-            price = quotes.get(outcome.symbol, Quote()).price
-            step.judged += [Judged(outcome.symbol, strategy, plan.config_hash, d, price) for d in outcome.decisions]
+        if self._observer is None:
+            step.judged += self._told(step.outcomes, quotes, plan.config_hash)
         for intent in intents:
             item = intent.candidate
             name = order_id(self._tag, self.book.session, group, item.strategy, item.symbol, "entry", 1)
@@ -146,6 +143,14 @@ class Trader:
         gone = {outcome.symbol for outcome in step.outcomes if outcome.entered or outcome.final}
         self._alive = [item for item in self._alive if item.candidate.symbol not in gone]
         return step
+
+    def _told(self, outcomes: Sequence[Outcome], quotes: Mapping[str, Quote], config_hash: str) -> Iterator[Judged]:
+        """Every decision about candidates, for the record."""
+        strategies = {item.candidate.symbol: item.candidate.strategy for item in self._alive}
+        for outcome in outcomes:
+            price = quotes[outcome.symbol].price if outcome.symbol in quotes else math.nan
+            for decision in outcome.decisions:
+                yield Judged(outcome.symbol, strategies[outcome.symbol], config_hash, decision, price)
 
     def close_session(self, at: datetime, borrow: float = 0.0) -> Step:
         """Ends a session: what each position has seen, what shorts pay for the night, and the equity.
@@ -194,7 +199,7 @@ class Trader:
                 continue
             watch.last = at
             self.prices[symbol] = bar.close
-            self._judge(step, at, held, watch, bar, decide)
+            self._judge(step, at, held, watch, bar.high, bar.low, facts(held, watch.fixed, watch.day, bar), decide)
         return step
 
     def point(self, at: datetime, symbol: str, bar: Bar, previous: float | None = None) -> tuple[Step, float]:
@@ -205,21 +210,21 @@ class Trader:
         step = Step()
         held = self.book.positions[symbol]
         watch = self._watch(symbol, held, on_path=True)
-        price = bar.close
-        if previous is not None:
-            rules = watch.rules
+        rules, fixed, day = watch.rules, watch.fixed, watch.day
 
-            def leaves(at_price: float) -> bool:
-                index, _ = rules.first(
-                    facts(held, watch.fixed, watch.day, Bar.point(at_price, bar.minute, bar.to_close))
-                )
-                return index >= 0 and rules.rules[index].then == "exit"
+        def row_at(price: float) -> dict[str, Scalar]:
+            return facts(held, fixed, day, Bar.point(price, bar.minute, bar.to_close))
 
-            if leaves(price):
-                price = first_exit(previous, price, leaves)
-                bar = Bar.point(price, bar.minute, bar.to_close)
+        def leaves(row: Mapping[str, Scalar]) -> bool:
+            index = rules.first(row)[0]
+            return index >= 0 and rules.rules[index].then == "exit"
+
+        price, row = bar.close, row_at(bar.close)
+        if previous is not None and leaves(row):
+            price = first_exit(previous, price, lambda at_price: leaves(row_at(at_price)))
+            row = row_at(price)
         self.prices[symbol] = price
-        self._judge(step, at, held, watch, bar, True)
+        self._judge(step, at, held, watch, price, price, row, True)
         return step, price
 
     def apply(self, event: ev.Event) -> None:
@@ -247,12 +252,21 @@ class Trader:
             self._watches[symbol] = watch = fresh
         return watch
 
-    def _judge(self, step: Step, at: datetime, held: HeldPosition, watch: _Watch, bar: Bar, decide: bool) -> None:
+    def _judge(
+        self,
+        step: Step,
+        at: datetime,
+        held: HeldPosition,
+        watch: _Watch,
+        high: float,
+        low: float,
+        row: Mapping[str, Scalar],
+        decide: bool,
+    ) -> None:
         rules = watch.rules
         held.bars_held += 1
-        row = facts(held, watch.fixed, watch.day, bar)
         index, watch.streaks = rules.first(row, watch.streaks)
-        if held.mark(bar.high, bar.low):
+        if held.mark(high, low):
             step.events.append(self._marked(at, held.symbol, held))
         leaving = decide and held.leaving is None and index >= 0 and rules.rules[index].then == "exit"
         if self._observer is not None:
@@ -264,7 +278,9 @@ class Trader:
             watch.verdicts = verdicts
         if told:
             decision = rules.decision(() if index < 0 else (index,), row, watch.streaks)
-            step.judged.append(Judged(held.symbol, held.strategy, held.plan.config_hash, decision, bar.close))
+            step.judged.append(
+                Judged(held.symbol, held.strategy, held.plan.config_hash, decision, self.prices[held.symbol])
+            )
         if leaving:
             step.orders.append(self._exit(at, held, rules.rules[index].reason, rules.rules[index].name))
         elif decide and held.leaving is not None and self.book.exit_order(held.symbol) is None:
