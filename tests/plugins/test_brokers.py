@@ -252,3 +252,9 @@ def test_only_the_kinds_asked_for_strike() -> None:
     assert faults.strikes("late_fill", "a")
     assert not faults.strikes("refuse", "a")
     assert faults.counts == {"late_fill": 1}
+
+
+def test_what_was_asked_before_is_drawn_anew() -> None:
+    faults = SeededFaults(1, rate=0.5)
+    drawn = [faults.strikes("late_fill", "a") for _ in range(40)]
+    assert 10 < sum(drawn) < 30
