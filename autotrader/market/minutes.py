@@ -70,7 +70,7 @@ def minutes_of_day(
     touched in one minute each, unless the day opens and closes there or is narrower than two ticks. Each bar opens
     where the last one closed. Volatility and volume are U-shaped over the day; volumes are whole shares, where the
     day's is. The random part depends on seed, symbol and session alone.
-    BarsError: the daily bar is not one (a low above the open, a price that is not positive, ...). Takes about 0.3 ms.
+    BarsError: the daily bar is not one (a low above the open, a price that is not positive, ...). Takes about 0.4 ms.
     """
     if minutes < 1:
         raise ValueError(f"minutes is {minutes}, expected 1 or more")
