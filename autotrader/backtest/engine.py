@@ -63,7 +63,7 @@ class BacktestResult:
     sessions: T trading sessions. equity, long_exposure, short_exposure: float64 [T], USD at each close; the exposures
     are positive. benchmark: float64 [T], the equal-weight universe from the same cash. regimes: of the scan before each
     session. trades: closed ones by exit, then the open ones. prices: the last known of what is held.
-    limited_since: the first session whose entries the drawdown limit could have stopped; None: none.
+    limited_since: by the name of a limit, the first session in which it kept a candidate out.
     """
 
     cash: float
@@ -81,7 +81,7 @@ class BacktestResult:
     signal_counts: Mapping[str, int]
     saturated: Mapping[str, float]
     config_hash: str
-    notes: tuple[str, ...] = ()
+    limited_since: Mapping[str, date]
 
 
 @dataclass
@@ -156,6 +156,8 @@ class _Run:
         count = end - start
         self._equity, self._long, self._short = np.empty(count), np.empty(count), np.empty(count)
         self._entries: dict[str, tuple[Decision, ...]] = {}
+        self._gaps: Mapping[str, Decision] = {}
+        self._limited_since: dict[str, date] = {}
         self._explained: list[Explained] = []
         panel = test.panel
         # one session's bars are looked up by symbol: plain floats, session by session
@@ -193,8 +195,8 @@ class _Run:
             }
             if chosen:
                 regime = view.regimes[index - 1]
-                passed, _, decisions = gap_filter(chosen, quotes, rulebook, regime, 1)
-                self._tally.decisions(decisions.values())
+                passed, _, self._gaps = gap_filter(chosen, quotes, rulebook, regime, 1)
+                self._tally.decisions(self._gaps.values())
                 trader.plan(Plan(tuple(passed), regime, 1, test.config_hash))
             walk(
                 trader, opens, self._minutes, at_open if chosen else (), later if chosen else (), self._path,
@@ -215,7 +217,14 @@ class _Run:
         step = self._trader.group_due(at, group, 0, quotes)
         for outcome, ordered in zip((o for o in step.outcomes if o.entered), step.orders, strict=True):
             self._fill(ordered, at, quotes[ordered.symbol].price)
-            self._entries[ordered.symbol] = outcome.decisions
+            symbol = ordered.symbol
+            gap = (self._gaps[symbol],) if symbol in self._gaps else ()
+            self._entries[symbol] = (*gap, *outcome.decisions)
+        for outcome in step.outcomes:
+            last = outcome.decisions[-1]
+            if last.stage == "limits":
+                for rule in last.matched:
+                    self._limited_since.setdefault(rule, self._session)
 
     def _leave(self, at: datetime, symbol: str, step: Step, price: float) -> None:
         for ordered in step.orders:
@@ -275,6 +284,7 @@ class _Run:
                 for name, many, count in zip(signals.names, full, counts, strict=True)
             },
             config_hash=self._test.config_hash,
+            limited_since=dict(self._limited_since),
         )
 
 
