@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import date, datetime
 
 from autotrader.clock import Calendar, Clock
@@ -54,7 +55,12 @@ class Desk:
         return step.outcomes
 
     def plan(self, plan: Plan) -> None:
-        self.trader.plan(plan)
+        """Takes the session's candidates, without those that were decided for the day before a restart."""
+        gone = {record.symbol for stage in ("confirmation", "order")
+                for record in self.journal.decisions(session=self.trader.book.session, stage=stage)
+                if record.outcome in {"discard", "allow"}}  # fmt: skip
+        left = tuple(item for item in plan.candidates if item.candidate.symbol not in gone)
+        self.trader.plan(replace(plan, candidates=left))
 
     def bars(self, at: datetime, bars: Mapping[str, Bar]) -> Step:
         """One minute's bars: one transaction over all positions."""
