@@ -31,13 +31,17 @@ SESSIONS_A_YEAR = 252
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A decision to be recorded: about which symbol and strategy, under which configuration, at which price."""
+    """A decision to be recorded: about which symbol and strategy, under which configuration, at which price.
+
+    more: of the last one of a session: how many bars were judged and the facts at the lowest and the highest of them.
+    """
 
     symbol: str
     strategy: str
     config_hash: str
     decision: Decision
     price: float = math.nan
+    more: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -79,6 +83,22 @@ class _Watch:
     since: datetime
     verdicts: Sequence[str] = ()
     last: datetime | None = None
+    bars: int = 0
+    decided: int = -1
+    row: Mapping[str, Scalar] = field(default_factory=dict)
+    lowest: Mapping[str, Scalar] = field(default_factory=dict)
+    highest: Mapping[str, Scalar] = field(default_factory=dict)
+    low: float = math.inf
+    high: float = -math.inf
+
+    def saw(self, row: Mapping[str, Scalar], price: float, decided: int) -> None:
+        """Remembers what a bar looked like and which rule decided, for the record at the close."""
+        self.bars += 1
+        self.row, self.decided = row, decided
+        if price < self.low:
+            self.lowest, self.low = row, price
+        if price > self.high:
+            self.highest, self.high = row, price
 
 
 class Trader:
@@ -160,6 +180,7 @@ class Trader:
         step = Step()
         assert self.book.session is not None
         for symbol, held in sorted(self.book.positions.items()):
+            step.judged += self._last_word(symbol, held)
             step.events.append(self._marked(at, symbol, held))
             if held.sign < 0 and borrow > 0:
                 value = held.quantity * self.prices.get(symbol, held.entry_price)
@@ -170,6 +191,18 @@ class Trader:
         self.book.apply(closed)
         step.events.append(closed)
         return step
+
+    def _last_word(self, symbol: str, held: HeldPosition) -> Iterator[Judged]:
+        """How a position stood at the session's last bar, and how near the others came to an exit."""
+        watch = self._watches.get(symbol)
+        if watch is None or not watch.bars or watch.since != held.entered_at:
+            return
+        rules, extremes = watch.rules, {"lowest": watch.lowest, "highest": watch.highest}
+        more = {side: {name: row[name] for name in rules.reads if name in row} for side, row in extremes.items()}
+        matched = () if watch.decided < 0 else (watch.decided,)
+        decision = rules.decision(matched, watch.row, watch.streaks)
+        yield Judged(symbol, held.strategy, held.plan.config_hash, decision, self.prices[symbol],
+                     {"bars": watch.bars, **more})  # fmt: skip
 
     def account(self) -> Account:
         """The account at the last known prices."""
@@ -273,6 +306,7 @@ class Trader:
             self._observer.exit(rules, index, row)
             told = leaving
         else:
+            watch.saw(row, self.prices[held.symbol], index)
             verdicts = rules.verdicts(row)
             told = leaving or verdicts != watch.verdicts
             watch.verdicts = verdicts

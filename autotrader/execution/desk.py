@@ -112,5 +112,5 @@ class Desk:
         for item in judged:
             self.journal.record(
                 DecisionRecord.of(item.decision, at, session, item.symbol, item.strategy, item.config_hash,
-                                  price=item.price)
+                                  price=item.price, **item.more)
             )  # fmt: skip
