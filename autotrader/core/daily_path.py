@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from itertools import pairwise
 
 from autotrader.core.exits import Bar
 from autotrader.core.strategy import Direction
 from autotrader.core.trader import Step, Trader
 
+POINTS = 4
 Path = Sequence[tuple[int, float]]  # (minute of the session, price); empty where the symbol has no bar
 
 PathOf = Callable[[str, Direction], Path]
@@ -29,8 +29,8 @@ def walk(
 ) -> None:
     """Plays one session.
 
-    Groups that enter at the open; exits at the open; the later groups, at the open's price as well; then the rest of
-    the path, one symbol after the other. minutes: the session's length. enter: carries out one group. leave: carries
+    Groups that enter at the open; exits at the open; the later groups, at the open's price as well; then point after
+    point of the path, symbols in order. minutes: the session's length. enter: carries out one group. leave: carries
     out a step with an exit at a price, before anything else happens.
     """
     book = trader.book
@@ -43,12 +43,13 @@ def walk(
             _point(trader, opens, minutes, symbol, path[0], None, leave)
     for group in later:
         enter(group)
-    for symbol in sorted(book.positions):
-        path = path_of(symbol, book.positions[symbol].direction)
-        for (_, previous), point in pairwise(path):
-            if symbol not in book.positions:
-                break
-            _point(trader, opens, minutes, symbol, point, previous, leave)
+    held = sorted(book.positions)
+    paths = {symbol: path_of(symbol, book.positions[symbol].direction) for symbol in held}
+    for segment in range(1, POINTS):
+        for symbol in held:
+            if symbol in book.positions and paths[symbol]:
+                (_, previous), point = paths[symbol][segment - 1], paths[symbol][segment]
+                _point(trader, opens, minutes, symbol, point, previous, leave)
 
 
 def _point(
