@@ -132,13 +132,7 @@ def judging(rulebook: Rulebook, stage: str, strategy: str | None) -> list[str]:
 def cases_schema() -> Schema:
     """The JSON Schema of a file of cases, for editors; facts that the configuration declares may stand in it too."""
     every = {name: fact for stage in stages().values() for name, fact in stage.facts.items()}
-    scalar = ["number", "string", "boolean", "null"]
-    given: Schema = {
-        "type": "object",
-        "description": "Facts by name; null is unknown, and so is what is not given.",
-        "properties": {name: {"type": scalar, "description": fact.doc} for name, fact in sorted(every.items())},
-        "additionalProperties": {"type": scalar},
-    }
+    scalar, given = {"$ref": "#/$defs/Scalar"}, {"$ref": "#/$defs/Given"}
     number = {"anyOf": [{"type": "number"}, {"$ref": "#/$defs/Percent"}]}
     shared: Schema = {
         "stage": {
@@ -177,6 +171,13 @@ def cases_schema() -> Schema:
         "properties": {**shared, "cases": {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/Case"}}},
         "$defs": {
             "Case": case,
+            "Given": {
+                "type": "object",
+                "description": "Facts by name; null is unknown, and so is what is not given.",
+                "properties": {name: {**scalar, "description": fact.doc} for name, fact in sorted(every.items())},
+                "additionalProperties": scalar,
+            },
+            "Scalar": {"type": ["number", "string", "boolean", "null"]},
             "Percent": {"type": "string", "pattern": r"^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)%$",
                         "description": "A percent: 7% is 0.07."},
         },
