@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import UTC, date, datetime
 
 from autotrader.batch.files import (
@@ -48,7 +47,7 @@ class GapFilter:
             candidates_after=len(passed),
             filtered=[
                 FilteredRecord(
-                    **asdict(item.candidate),
+                    **item.candidate._asdict(),
                     pre_market_price=_known(item.pre_market_price),
                     gap_pct=_known(item.gap_pct),
                     status=item.status,
@@ -71,7 +70,7 @@ class GapFilter:
 
 def to_candidate(record: CandidateRecord) -> Candidate:
     """The candidate that a record was written from."""
-    return Candidate(**{name: getattr(record, name) for name in Candidate.__dataclass_fields__})
+    return Candidate(**{name: getattr(record, name) for name in Candidate._fields})
 
 
 def to_plan(record: FilteredResultRecord, rulebook: Rulebook) -> Plan:

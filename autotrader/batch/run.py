@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -99,7 +99,7 @@ def to_record(result: BatchResult, strategies: list[str], at: datetime, seconds:
         regime_decision=result.regime_decision.as_json(),
         total_symbols_scanned=result.total_symbols_scanned,
         total_signals_generated=len(signals),
-        candidates=[CandidateRecord(**asdict(item)) for item in result.candidates],
+        candidates=[CandidateRecord(**item._asdict()) for item in result.candidates],
         scan_summary=ScanSummary(
             signals_by_strategy={name: counts[name] for name in strategies},
             sectors_represented=sorted({item.sector for item in result.candidates if item.sector}),

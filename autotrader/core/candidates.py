@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,8 @@ from autotrader.core.strategy import Direction
 from autotrader.core.types import Candidate
 from autotrader.core.view import MarketView
 from autotrader.vocabulary import group_name
+
+_NOTHING: Mapping[str, float | None] = MappingProxyType({})
 
 
 def candidates(
@@ -47,27 +50,14 @@ def candidates(
         side: Direction = "short" if short else "long"
         value = values[name, side]
         hold = value.get("max_hold_days")
+        metadata = {key: _known(column[at]) for key, column in zip(names, columns, strict=True)} if names else _NOTHING
         found.append(
             Candidate(
-                symbol=view.panel.symbols[row],
-                strategy=name,
-                direction=side,
-                entry_group=groups[name],
-                prev_close=close,
-                atr=atr,
-                sl_atr_mult=value.get("sl_atr_mult"),
-                tp_atr_mult=value.get("tp_atr_mult"),
-                score=score,
-                max_hold_days=None if hold is None else int(hold),
-                rank=rank,
-                sector=sectors[row],
-                strength=strength,
-                signals_of_symbol=int(company),
-                opposite_signal=opposite,
-                blackout=blackout,
-                metadata={key: _known(column[at]) for key, column in zip(names, columns, strict=True)},
+                view.panel.symbols[row], name, side, groups[name], close, atr, value.get("sl_atr_mult"),
+                value.get("tp_atr_mult"), score, None if hold is None else int(hold), rank, sectors[row], strength,
+                int(company), opposite, blackout, metadata,
             )
-        )
+        )  # fmt: skip
     return found
 
 

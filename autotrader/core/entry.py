@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from autotrader.core.book import Book
 from autotrader.core.events import EntryPlan
@@ -50,8 +51,7 @@ class Moment:
     config_hash: str
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of one candidate at one group's time. final: not asked again in this session."""
 
     symbol: str

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from typing import NamedTuple
 
 from autotrader.core.book import HeldPosition
 from autotrader.core.rulebook import Rulebook
@@ -17,8 +18,7 @@ from autotrader.rules.ruleset import RuleSet
 _BISECT = 1e-9  # relative width at which a crossing price is known
 
 
-@dataclass(frozen=True, slots=True)
-class Bar:
+class Bar(NamedTuple):
     """What an exit is judged on: one minute's high, low and close, or a point of a path, where all three are one.
 
     minute: of the session, at the end of the bar. to_close: minutes from there to the close.

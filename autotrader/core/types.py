@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from autotrader.core.strategy import Direction
 from autotrader.rules.decision import Decision
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +46,7 @@ class ScanResult:
     decisions: tuple[Decision, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A signal chosen for entry in the next session. Percent values are fractions, prices USD.
 
     metadata: every indicator of the scan bar, None where unknown.
@@ -66,7 +68,7 @@ class Candidate:
     signals_of_symbol: int = 1
     opposite_signal: bool = False
     blackout: bool = False
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = _NOTHING
 
 
 @dataclass(frozen=True, slots=True)
