@@ -85,6 +85,7 @@ class _Watch:
     last: datetime | None = None
     bars: int = 0
     decided: int = -1
+    left_last: bool = False  # the exit was decided on the session's last bar
     row: Mapping[str, Scalar] = field(default_factory=dict)
     lowest: Mapping[str, Scalar] = field(default_factory=dict)
     highest: Mapping[str, Scalar] = field(default_factory=dict)
@@ -195,7 +196,7 @@ class Trader:
     def _last_word(self, symbol: str, held: HeldPosition) -> Iterator[Judged]:
         """How a position stood at the session's last bar, and how near the others came to an exit."""
         watch = self._watches.get(symbol)
-        if watch is None or not watch.bars or watch.since != held.entered_at:
+        if watch is None or not watch.bars or watch.since != held.entered_at or watch.left_last:
             return
         rules, extremes = watch.rules, {"lowest": watch.lowest, "highest": watch.highest}
         more = {side: {name: row[name] for name in rules.reads if name in row} for side, row in extremes.items()}
@@ -308,7 +309,8 @@ class Trader:
         else:
             watch.saw(row, self.prices[held.symbol], index)
             verdicts = rules.verdicts(row)
-            told = leaving or verdicts != watch.verdicts
+            # what has changed on the last bar is said at the close, which is the same moment
+            told = leaving or (verdicts != watch.verdicts and row["minutes_to_close"] != 0)
             watch.verdicts = verdicts
         if told:
             decision = rules.decision(() if index < 0 else (index,), row, watch.streaks)
@@ -316,6 +318,7 @@ class Trader:
                 Judged(held.symbol, held.strategy, held.plan.config_hash, decision, self.prices[held.symbol])
             )
         if leaving:
+            watch.left_last = row["minutes_to_close"] == 0
             step.orders.append(self._exit(at, held, rules.rules[index].reason, rules.rules[index].name))
         elif decide and held.leaving is not None and self.book.exit_order(held.symbol) is None:
             step.orders.append(self._exit(at, held, *held.leaving))  # the attempt before ended without its shares

@@ -47,10 +47,18 @@ class Desk:
         self.trader.apply(event)
         self.journal.commit()
 
-    def enter(self, group: str, minute: int, quotes: Mapping[str, Quote], order: TimeInForce = "day") -> list[Outcome]:
-        """One entry group at its time."""
+    def enter(
+        self,
+        group: str,
+        minute: int,
+        quotes: Mapping[str, Quote],
+        order: TimeInForce = "day",
+        recorded_at: datetime | None = None,
+    ) -> list[Outcome]:
+        """One entry group at its time. recorded_at: of its decisions, where that is not now."""
         step = self.trader.group_due(self._clock.now(), group, minute, quotes)
-        self._carry_out(step, order)
+        self.record(step.judged, recorded_at)
+        self.send(step, order)
         self.finish(f"enter:{group}")
         return step.outcomes
 
@@ -75,9 +83,10 @@ class Desk:
         self._record(step)
         return step, price
 
-    def send(self, step: Step) -> None:
+    def send(self, step: Step, order: TimeInForce = "day") -> None:
+        """Sends a step's orders, now."""
         for ordered in step.orders:
-            self.orders.send(ordered)
+            self.orders.send(replace(ordered, at=self._clock.now()), order)
 
     def sync(self) -> list[ev.Event]:
         """What became of orders."""
@@ -95,19 +104,18 @@ class Desk:
         self._carry_out(self.trader.close_session(self._clock.now(), borrow))
         self.finish("close")
 
-    def _carry_out(self, step: Step, order: TimeInForce = "day") -> None:
+    def _carry_out(self, step: Step) -> None:
         self._record(step)
-        for ordered in step.orders:
-            self.orders.send(ordered, order)
+        self.send(step)
 
     def _record(self, step: Step) -> None:
         for event in step.events:
             self.journal.append(event)
         self.record(step.judged)
 
-    def record(self, judged: Iterable[Judged]) -> None:
-        """Journals decisions of the current session."""
-        session, at = self.trader.book.session, self._clock.now()
+    def record(self, judged: Iterable[Judged], at: datetime | None = None) -> None:
+        """Journals decisions of the current session. at: None is now."""
+        session, at = self.trader.book.session, at or self._clock.now()
         assert session is not None
         for item in judged:
             self.journal.record(

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
-from itertools import pairwise
 
 from autotrader.clock import NEW_YORK, Calendar, VirtualClock
 from autotrader.core.entry import Outcome
@@ -84,7 +83,7 @@ class VirtualSession:
         self._take_in(market, played)
         self._minutes(market, played, minute, {})
         self.clock.advance_to(max(when, self.clock.now()))
-        self._enter(group, minute, self._quotes_at(market, market.opens + minute * _MINUTE))
+        self._enter(market.session, group, minute, self._quotes_at(market, market.opens + minute * _MINUTE))
         self._follow_orders(market, minute)
 
     def play_out(self, session: date) -> None:
@@ -121,7 +120,7 @@ class VirtualSession:
             at = market.opens + minute * _MINUTE
             for group in [key for key, when in due.items() if when <= at]:
                 self.clock.advance_to(max(due.pop(group), self.clock.now()))
-                self._enter(group, minute, self._quotes_at(market, at))
+                self._enter(market.session, group, minute, self._quotes_at(market, at))
             self.clock.advance_to(max(at, self.clock.now()))
             if at >= window_end:
                 self._cancel_entries()
@@ -184,12 +183,12 @@ class VirtualSession:
         return max((max(0, math.ceil((when - opens) / _MINUTE)) for when in done), default=0)
 
     # --- along the daily path -----------------------------------------------------------------------------------
-    # MOO entries; exits at the open; later groups at the open's price; the rest of the path, symbol by symbol.
+    # MOO entries; exits at the open; later groups at the open's price; the rest of the path, point after point.
 
     def _enter_on_path(self, market: _Market, groups: Iterable[str]) -> None:
         self.clock.advance_to(max(market.opens, self.clock.now()))
         for group in groups:
-            self._enter(group, 0, self._quotes_at(market, market.opens))
+            self._enter(market.session, group, 0, self._quotes_at(market, market.opens))
             for order in self.desk.trader.book.pending_entries():
                 symbol = order.ordered.symbol
                 self.exchange.on_price(self.clock.now(), symbol, market.quotes[symbol].price)
@@ -209,12 +208,12 @@ class VirtualSession:
     def _rest_of_path(self, market: _Market) -> None:
         self._cancel_entries()
         book = self.desk.trader.book
-        for symbol in sorted(book.positions):
-            points = market.bars.path(symbol, book.positions[symbol].direction)
-            for (_, previous), (minute, _) in pairwise(points):
-                if symbol not in book.positions:
-                    break
-                self._point(market, symbol, minute, previous)
+        held = sorted(book.positions)
+        paths = {symbol: market.bars.path(symbol, book.positions[symbol].direction) for symbol in held}
+        for segment in range(1, max(map(len, paths.values()), default=0)):
+            for symbol in held:
+                if symbol in book.positions and paths[symbol]:
+                    self._point(market, symbol, paths[symbol][segment][0], paths[symbol][segment - 1][1])
 
     def _after_opening(self, session: date) -> bool:
         """Whether a group was entered after the open, and so after the exits at the open."""
@@ -227,6 +226,7 @@ class VirtualSession:
         if minute not in prices:
             return
         at = market.opens + minute * _MINUTE
+        self.clock.advance_to(max(at, self.clock.now()))
         bar = Bar.point(prices[minute], minute, market.bars.minutes - minute)
         step, price = self.desk.point(at, symbol, bar, previous)
         if step.orders:
@@ -242,9 +242,12 @@ class VirtualSession:
         groups = sorted(self.rulebook.params.entry.groups.items(), key=lambda item: item[1].at)
         return {key: _at(session, group.at) for key, group in groups if self.desk.done(f"enter:{key}") is done}
 
-    def _enter(self, group: str, minute: int, quotes: Mapping[str, Quote]) -> None:
-        order: TimeInForce = "opg" if self.rulebook.params.entry.groups[group].order == "opg" else "day"
-        outcomes = self.desk.enter(group, minute, quotes, order)
+    def _enter(self, session: date, group: str, minute: int, quotes: Mapping[str, Quote]) -> None:
+        settings = self.rulebook.params.entry.groups[group]
+        order: TimeInForce = "opg" if settings.order == "opg" else "day"
+        when = _at(session, settings.at)
+        # on a path the later groups enter at the open too: their decisions are told apart by the group's own time
+        outcomes = self.desk.enter(group, minute, quotes, order, max(when, self.clock.now()))
         self.listen(Told(self.clock.now(), group, tuple(outcomes)))
 
     def _cancel_entries(self) -> None:
