@@ -130,6 +130,8 @@ class Trader:
         """Begins a session. number: its place in the calendar."""
         self._plan, self._alive = None, []
         self._watches.clear()
+        for symbol in self.prices.keys() - self.book.positions.keys():
+            del self.prices[symbol]  # of a position that was left: worth nothing to the next one in that symbol
         event = ev.SessionOpened(at, session, number)
         self.book.apply(event)
         return Step(events=[event])
