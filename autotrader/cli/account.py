@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from autotrader.core.book import Book
     from autotrader.journal.store import Journal
+    from autotrader.settings import SystemSettings
 
 OfDemo = Annotated[bool, typer.Option("--demo", help="The last demo's account, in data/demo, instead of the real one.")]
 
@@ -159,7 +160,12 @@ def open_journal(context: typer.Context, home: Path | None, config: Path | None,
 
 
 def data_folder(home: Path, config: Path | None) -> Path:
-    """Where the deployment keeps its data. Only default.yaml is read: a rule being edited does not hide the account."""
+    """Where the deployment keeps its data."""
+    return home / system_settings(home, config).paths.data
+
+
+def system_settings(home: Path, config: Path | None) -> SystemSettings:
+    """Only default.yaml is read: a rule being edited does not hide the account."""
     from autotrader.rules.document import DocumentError
     from autotrader.rules.problems import render_text
     from autotrader.settings import SystemSettings
@@ -170,7 +176,7 @@ def data_folder(home: Path, config: Path | None) -> Path:
     if config is not None:
         config_folder(home, config)  # it must be a folder
     if not path.exists():
-        return home / SystemSettings().paths.data
+        return SystemSettings()
     try:
         document = read_document(path)
     except DocumentError as error:
@@ -180,7 +186,7 @@ def data_folder(home: Path, config: Path | None) -> Path:
     if not isinstance(built, SystemSettings):
         print_error(render_text(built, {str(path): document.text}))
         raise typer.Exit(1)
-    return home / built.paths.data
+    return built
 
 
 def last_prices(journal: Journal, book: Book) -> dict[str, float]:
