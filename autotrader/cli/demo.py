@@ -68,6 +68,8 @@ def demo(
 
     if market not in _WAYS:
         raise typer.BadParameter(f"{market} is not one of {', '.join(_WAYS)}", param_hint="--market")
+    if home is not None:
+        home.mkdir(parents=True, exist_ok=True)  # a demo begins anew anyway
     folder = home_folder(context, home)
     configuration = sound_configuration(config_folder(folder, config))
     system = configuration.settings.system
@@ -77,7 +79,8 @@ def demo(
     options = DemoOptions(
         folder=state, days=days, start=None if start is None else start.date(), cash=cash,
         seed=system.feed.seed if seed is None else seed, mode="path" if market == "path" else "minutes",
-        minutes=data if data is not None and data.is_dir() else None, slippage_bps=slippage, commission=commission, borrow=borrow,
+        minutes=data if data is not None and data.is_dir() else None, slippage_bps=slippage,
+        commission=commission, borrow=borrow,
     )  # fmt: skip
     story = Story(console(), cash)
     run = Demo(configuration, feed, members, options, story.tell)
