@@ -16,8 +16,8 @@ PYTHON ?= $(firstword $(shell for python in python3 python3.14 python3.13 python
 help:  ## What can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(INSTALLED)  ## See it work: scan the embedded synthetic market
-	$(BIN)/autotrader scan
+demo: $(INSTALLED)  ## See it work: whole sessions on the embedded synthetic market
+	$(BIN)/autotrader demo
 
 test: check  ## Everything that must hold: check and all tests
 	$(BIN)/pytest -n 2

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Run
+from .conftest import ROOT, Run
 
 AUTOTRADER = Path(sys.executable).with_name("autotrader")
 HEAVY = ("numpy", "pandas", "pyarrow", "talib", "exchange_calendars")
@@ -64,3 +64,17 @@ def test_light_commands_import_nothing_heavy(arguments: list[str], tmp_path: Pat
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path, timeout=60
     )
     assert ran.stderr.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md"])
+def test_the_documents_name_commands_and_files_that_exist(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    named = set(re.findall(r"(?:\$ |`)autotrader ([a-z-]+)", text))
+    assert named <= set(commands())
+    targets = set(re.findall(r"(?<=^make )[a-z]+", text, re.MULTILINE)) | set(re.findall(r"`make ([a-z]+)`", text))
+    made = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert all(re.search(rf"^{target}:", made, re.MULTILINE) for target in targets)
+    links = re.findall(r"\]\(((?!http)[^)]+)\)", text)
+    files = re.findall(r"`((?:autotrader|tests|config|docs|benchmarks)/[\w./]+)`", text)
+    assert [path for path in (*links, *files) if not (ROOT / name).parent.joinpath(path).exists()
+            and not (ROOT / path).exists()] == []  # fmt: skip

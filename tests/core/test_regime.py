@@ -110,7 +110,7 @@ def chained_slowly(panel: Panel) -> list[tuple[float, float, float, float]]:
 @st.composite
 def panels(draw: st.DrawFn) -> Panel:
     symbols, sessions = draw(st.integers(0, 4)), draw(st.integers(0, 6))
-    price = st.sampled_from([math.nan, 0.0, 8.0, 10.0, 10.5, 11.0, 12.5])
+    price = st.sampled_from([math.nan, -3.0, 0.0, 8.0, 10.0, 10.5, 11.0, 12.5])
     cells = st.lists(price, min_size=symbols * sessions, max_size=symbols * sessions)
     fields = [np.array(draw(cells), dtype=np.float64).reshape(symbols, sessions) for _ in range(5)]
     dates = np.datetime64("2020-01-01", "D") + np.arange(sessions)
