@@ -11,7 +11,7 @@ PACKAGE = "autotrader"
 
 # From the ground up. A module may import from the rows above its own and from its own part, not from its neighbours.
 LAYERS = (
-    ("errors", "rules"),
+    ("errors", "points", "rules"),
     ("clock",),
     ("vocabulary",),
     ("settings",),

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from autotrader.errors import AutotraderError
+from autotrader.points import reached
 
 
 class ResultFileError(AutotraderError):
@@ -161,10 +162,14 @@ def write_atomically(path: Path, content: bytes) -> None:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
+            reached("file.write.before")
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        reached("file.write.after")
+        reached("file.rename.before")
         Path(temporary).replace(path)
+        reached("file.rename.after")
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise

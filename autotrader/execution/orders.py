@@ -21,6 +21,7 @@ from autotrader.market.broker import (
     Side,
     TimeInForce,
 )
+from autotrader.points import reached
 
 log = logging.getLogger("autotrader.orders")
 
@@ -64,7 +65,9 @@ class OrderManager:
     def cancel(self, order_id: str) -> None:
         """Asks for the end of an order; `sync` learns whether it came."""
         try:
+            reached("broker.cancel.before")
             self._broker.cancel(order_id)
+            reached("broker.cancel.after")
         except Refused as error:
             log.info("%s cannot be canceled, it is final: %s", order_id, error)
         except FateUnknown:
@@ -95,7 +98,9 @@ class OrderManager:
     def _submit(self, ordered: ev.Ordered, time_in_force: TimeInForce) -> None:
         request = order_request(ordered, time_in_force)
         try:
+            reached("broker.submit.before")
             order = self._broker.submit(request)
+            reached("broker.submit.after")
         except Refused as error:
             log.warning("%s refused: %s", ordered.order_id, error)
             self._keep(ev.OrderEnded(ordered.at, ordered.session, ordered.order_id, "rejected", str(error)))

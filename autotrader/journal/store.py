@@ -22,6 +22,7 @@ from autotrader.core.book import Book, BookError
 from autotrader.core.events import Event
 from autotrader.errors import AutotraderError
 from autotrader.journal import codec
+from autotrader.points import reached
 from autotrader.rules.decision import Decision
 
 if TYPE_CHECKING:
@@ -197,7 +198,9 @@ class Journal:
     def commit(self) -> None:
         """Makes durable all that was appended since the last one."""
         if self._connection.in_transaction:
+            reached("journal.commit.before")
             self._execute("COMMIT")
+            reached("journal.commit.after")
 
     def append(self, event: Event) -> bool:
         """Adds an event. False: it is there already. JournalError: another one is there under its key.
@@ -424,7 +427,9 @@ def _create(path: Path, account_id: str, initial_cash: float | None, at: datetim
                 connection.executemany("INSERT INTO meta VALUES (?,?)", meta.items())
                 connection.execute("PRAGMA journal_mode=WAL")
             os.fsync(handle)
+            reached("journal.create.before")
             os.link(name, path)
+            reached("journal.create.after")
         finally:
             os.close(handle)
             Path(name).unlink(missing_ok=True)
