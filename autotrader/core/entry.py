@@ -65,7 +65,10 @@ class Outcome(NamedTuple):
 
     @property
     def reason(self) -> str:
-        return "entered" if self.entered else self.decisions[-1].reason
+        if self.entered:
+            return "entered"
+        last = self.decisions[-1]
+        return "no_whole_share" if last.outcome == "allow" else last.reason  # nothing stood against none at all
 
 
 def account(book: Book, prices: Mapping[str, float]) -> Account:
