@@ -1,127 +1,219 @@
-"""The compiled form, for the scalar hot path: a normalised tree as Python byte code over one mapping of facts.
+"""The compiled form, for the scalar hot path: normalised trees as one Python function over a row of facts.
 
 Only trees that the parser has checked and normalised get here. Constants (parameters, strategy values) are folded in.
-The quick form divides with `/` and takes numbers as they are; where that raises, the careful form decides instead.
+A function takes the facts as they are; where it meets what it was not made for, it is called again on clean ones.
 """
 
 from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 from autotrader.rules.expression import Expression
 from autotrader.rules.facts import Kind, Scalar
 
-FACTS = "facts"  # the name of the argument that holds the row
-_NAN = "unknown"
+Row = Mapping[str, Scalar]
 
-# What a quick form may raise on input it was not made for: None where a number should be, a fact that is absent,
-# a division by zero. Anything else is a defect and must not be hidden.
-UNFIT = (ZeroDivisionError, TypeError, KeyError)
-
-
-def inline(tree: ast.expr, constants: Mapping[str, Scalar], *, careful: bool) -> ast.expr:
-    """The tree with constants folded in, facts read from `facts[...]`, and functions that know NaN."""
-    return cast(ast.expr, _Inliner(constants, careful).visit(tree))
+# What a compiled function may raise on facts that are not clean: a number that is None, absent, or a whole one beyond
+# the largest float. Anything else is a defect and must not be hidden.
+UNFIT = (TypeError, KeyError, OverflowError)
 
 
-def function(name: str, arguments: list[str], body: list[ast.stmt]) -> Callable[..., Any]:
-    """A Python function of this body, which may use the language's functions and nothing else."""
-    definition = ast.parse(f"def {name}({', '.join(arguments)}): pass")
-    cast(ast.FunctionDef, definition.body[0]).body = body
-    scope: dict[str, Any] = {"__builtins__": {}, **_SCOPE}
-    exec(compile(ast.fix_missing_locations(definition), f"<{name}>", "exec"), scope)  # noqa: S102  # our own tree
-    return cast(Callable[..., Any], scope[name])
+class UnknownFact(Exception):  # it names what happened, not an error in the code
+    """A rule that says `on_missing: fail` met an unknown: its subject stops at this stage.
+
+    missing: the names it reads that are unknown; () where it was a division by zero or the like.
+    where:   of a judgement by columns, a bool array: the elements that met it.
+    """
+
+    def __init__(self, stage: str, rule: str, missing: tuple[str, ...] = (), where: Any = None) -> None:
+        what = " and ".join(missing) + (" are" if len(missing) > 1 else " is") if missing else "a value in it is"
+        super().__init__(f'{stage}: rule "{rule}" cannot be judged: {what} unknown')
+        self.stage = stage
+        self.rule = rule
+        self.missing = missing
+        self.where = where
 
 
-def number(expression: Expression, constants: Mapping[str, Scalar]) -> Callable[[Mapping[str, Scalar]], float]:
-    """The number an expression gives for a row of facts; NaN if unknown."""
-
-    def form(careful: bool) -> Callable[..., Any]:
-        value = inline(expression.value, constants, careful=careful)
-        return function("number", [FACTS], [ast.Return(value)])
-
-    quick, careful = form(False), form(True)
-    reads = {name: kind for name, kind in expression.reads.items() if name not in constants}
-
-    def evaluate(facts: Mapping[str, Scalar]) -> float:
-        try:
-            return cast(float, quick(facts))
-        except UNFIT:
-            return cast(float, careful(clean(reads, facts)))
-
-    return evaluate
-
-
-def clean(reads: Mapping[str, Kind], facts: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """The facts as the careful form wants them: an absent or None number is NaN, anything else absent is None."""
+def clean(reads: Mapping[str, Kind], facts: Row) -> dict[str, Scalar]:
+    """The facts as any function takes them: numbers are floats, NaN if None or absent; other absent facts are None."""
     return {name: clean_value(kind, facts.get(name)) for name, kind in reads.items()}
 
 
 def clean_value(kind: Kind, value: Scalar) -> Scalar:
-    return math.nan if value is None and kind == "number" else value
+    if kind != "number":
+        return value
+    if value is None:
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if isinstance(value, int) and value > 0 else -math.inf
 
 
-class UnknownFact(Exception):  # noqa: N818  # it names what happened, not an error in the code
-    """A rule that says `on_missing: fail` met an unknown: its subject stops at this stage."""
-
-    def __init__(self, stage: str, rule: str) -> None:
-        super().__init__(f'{stage}: rule "{rule}" cannot be judged: a fact it needs is unknown')
-        self.stage = stage
-        self.rule = rule
+def clean_constants(reads: Mapping[str, Kind], constants: Row) -> dict[str, Scalar]:
+    """Those of the constants that are read, clean."""
+    return clean({name: kind for name, kind in reads.items() if name in constants}, constants)
 
 
-class _Inliner(ast.NodeTransformer):
-    """Copies a tree, so that the parsed one stays as it is."""
+def known(value: Scalar) -> Scalar:
+    """A value as it stands in a record: an unknown number is None."""
+    return None if value != value else value
 
-    def __init__(self, constants: Mapping[str, Scalar], careful: bool) -> None:
+
+def number(expression: Expression, constants: Row) -> Callable[[Row], float]:
+    """The number an expression gives for a row of facts; NaN if unknown."""
+    coder = Coder(clean_constants(expression.reads, constants))
+    quick = function("number(facts)", [f"return {coder.as_float(expression.value)}"])
+    reads = {name: kind for name, kind in expression.reads.items() if name not in constants}
+
+    def evaluate(facts: Row) -> float:
+        value: float
+        try:
+            value = quick(facts)
+        except UNFIT:
+            value = quick(clean(reads, facts))
+        return value
+
+    return evaluate
+
+
+def function(signature: str, body: Iterable[str], **scope: object) -> Callable[..., Any]:
+    """A Python function of these lines, which may use the language's functions, `scope`, and nothing else."""
+    name = signature.partition("(")[0]
+    source = f"def {signature}:\n" + "".join(f"    {line}\n" for line in body)
+    within: dict[str, Any] = {"__builtins__": {}, **_SCOPE, **scope}
+    exec(compile(source, f"<{name}>", "exec"), within)  # noqa: S102  # written by a Coder from checked trees
+    found: Callable[..., Any] = within[name]
+    return found
+
+
+def function_over_facts(signature: str, constants: Row, write: Callable[[Coder], list[str]]) -> Callable[..., Any]:
+    """A function of the lines that `write` makes with a Coder; facts that occur twice are looked up once."""
+    counting = Coder(constants)
+    write(counting)
+    often = [name for name, count in counting.read.items() if count > 1]
+    variables = {name: f"fact{index}" for index, name in enumerate(often)}
+    taken = [f"{variable} = facts[{name!r}]" for name, variable in variables.items()]
+    return function(signature, taken + write(Coder(constants, variables)))
+
+
+class Coder:
+    """Writes normalised trees as Python, over a mapping `facts` or over local variables."""
+
+    def __init__(self, constants: Row, variables: Mapping[str, str] | None = None) -> None:
+        """variables: the local variables that hold facts, by the facts' names; others are read as `facts[name]`."""
+        self.read: Counter[str] = Counter()  # how often each fact occurs in what was written
         self._constants = constants
-        self._careful = careful
+        self._variables = variables or {}
+        self._temporaries = 0
 
-    def visit_Name(self, node: ast.Name) -> ast.expr:
-        if node.id not in self._constants:
-            return ast.Subscript(ast.Name(FACTS, ast.Load()), ast.Constant(node.id), ast.Load())
-        return _constant(self._constants[node.id])
+    def as_float(self, tree: ast.expr) -> str:
+        """Python for a number, a float in any case."""
+        return f"{self.code(tree)} * 1.0" if self._maybe_int(tree) else self.code(tree)
 
-    def visit_Constant(self, node: ast.Constant) -> ast.expr:
-        return _constant(node.value)
+    def code(self, tree: ast.expr) -> str:
+        """Python for a tree; "False" where a comparison with an unknown constant decides."""
+        if isinstance(tree, ast.Name):
+            return self._name(tree.id)
+        if isinstance(tree, ast.Constant):
+            return literal(cast(Scalar, tree.value))
+        if isinstance(tree, ast.BinOp):
+            return self._arithmetic(tree)
+        if isinstance(tree, ast.Compare):
+            left, right = self.code(tree.left), self.code(tree.comparators[0])
+            return "False" if "unknown" in (left, right) else f"{left} {_COMPARE[type(tree.ops[0])]} {right}"
+        if isinstance(tree, ast.BoolOp):
+            return self._join(tree)
+        if isinstance(tree, ast.UnaryOp):
+            operand = self.code(tree.operand)
+            return f"({operand} * -1.0)" if self._maybe_int(tree.operand) else f"(-{operand})"
+        if isinstance(tree, ast.IfExp):
+            return f"({self.code(tree.body)} if {self.code(tree.test)} else {self.code(tree.orelse)})"
+        assert isinstance(tree, ast.Call)
+        assert isinstance(tree.func, ast.Name)
+        return f"_{tree.func.id}({', '.join(map(self.code, tree.args))})"
 
-    def visit_Call(self, node: ast.Call) -> ast.expr:
-        name = cast(ast.Name, node.func).id
-        return ast.Call(ast.Name(f"_{name}", ast.Load()), [self.visit(argument) for argument in node.args], [])
+    def _name(self, name: str) -> str:
+        if name in self._constants:
+            return literal(self._constants[name])
+        self.read[name] += 1
+        return self._variables.get(name, f"facts[{name!r}]")
 
-    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
-        left, right = self.visit(node.left), self.visit(node.right)
-        if isinstance(node.op, ast.Div) and self._careful:
-            return ast.Call(ast.Name("_divide", ast.Load()), [left, right], [])
-        return ast.BinOp(left, node.op, right)
+    def _arithmetic(self, tree: ast.BinOp) -> str:
+        """a + b - c, or a * b / c: as many as there are in a row. Zero among the denominators: unknown."""
+        run: list[tuple[ast.operator, ast.expr]] = []
+        first: ast.expr = tree
+        while isinstance(first, ast.BinOp) and type(first.op) in _SAME[type(tree.op)]:
+            run.append((first.op, first.right))
+            first = first.left
+        code, nonzero = self.code(first), []
+        if not isinstance(run[-1][0], ast.Div) and self._maybe_int(first) and self._maybe_int(run[-1][1]):
+            code += " * 1.0"  # a float from here on, as in a column
+        for op, right in reversed(run):
+            operand = self.code(right)
+            if isinstance(op, ast.Div) and not _is_nonzero(operand):
+                self._temporaries += 1
+                nonzero.append(f"(_{self._temporaries} := {operand})")
+                operand = f"_{self._temporaries}"
+            code += f" {_ARITHMETIC[type(op)]} {operand}"
+        return f"({code} if {' and '.join(nonzero)} else unknown)" if nonzero else f"({code})"
 
-    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
-        return ast.UnaryOp(node.op, self.visit(node.operand))
+    def _join(self, tree: ast.BoolOp) -> str:
+        every = isinstance(tree.op, ast.And)
+        parts = list(map(self.code, tree.values))
+        if every and "False" in parts:
+            return "False"
+        parts = [part for part in parts if part != "False"]
+        return f"({(' and ' if every else ' or ').join(parts)})" if parts else "False"
 
-    def visit_Compare(self, node: ast.Compare) -> ast.expr:
-        return ast.Compare(self.visit(node.left), node.ops, [self.visit(side) for side in node.comparators])
-
-    def visit_BoolOp(self, node: ast.BoolOp) -> ast.expr:
-        return ast.BoolOp(node.op, [self.visit(value) for value in node.values])
-
-    def visit_IfExp(self, node: ast.IfExp) -> ast.expr:
-        return ast.IfExp(self.visit(node.test), self.visit(node.body), self.visit(node.orelse))
-
-
-def _constant(value: Any) -> ast.expr:
-    if isinstance(value, float) and math.isnan(value):
-        return ast.Name(_NAN, ast.Load())
-    return ast.Constant(value)
+    def _maybe_int(self, tree: ast.expr) -> bool:
+        """Whether a number's Python may give an int: facts may be ints, the rest of the arithmetic is in floats."""
+        if isinstance(tree, ast.Name):
+            return tree.id not in self._constants
+        if isinstance(tree, ast.IfExp):
+            return self._maybe_int(tree.body) or self._maybe_int(tree.orelse)
+        return isinstance(tree, ast.Call) and self._maybe_int(tree.args[0])
 
 
-# --- the functions of the language, for one number each -----------------------------------------------------------
+def literal(value: Scalar) -> str:
+    """A constant as Python: a number is a float, which may be `unknown` or infinite."""
+    if isinstance(value, bool | str) or value is None:
+        return repr(value)
+    value = float(value)
+    if math.isnan(value):
+        return "unknown"
+    return repr(value) if math.isfinite(value) else "infinite" if value > 0 else "(-infinite)"
 
 
-def _divide(a: float, b: float) -> float:
-    return math.nan if b == 0 else a / b
+def _is_nonzero(code: str) -> bool:
+    try:
+        return float(code) != 0
+    except ValueError:
+        return False
+
+
+_ARITHMETIC: Mapping[type[ast.operator], str] = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
+_SAME: Mapping[type[ast.operator], tuple[type[ast.operator], ...]] = {
+    ast.Add: (ast.Add, ast.Sub),
+    ast.Sub: (ast.Add, ast.Sub),
+    ast.Mult: (ast.Mult, ast.Div),
+    ast.Div: (ast.Mult, ast.Div),
+}
+_COMPARE: Mapping[type[ast.cmpop], str] = {
+    ast.Lt: "<",
+    ast.LtE: "<=",
+    ast.Gt: ">",
+    ast.GtE: ">=",
+    ast.Eq: "==",
+    ast.NotEq: "!=",
+}
+
+
+# --- the functions of the language, for one number each. Which of two zeros is less is nobody's business: + 0.0 -----
 
 
 def _min(*values: float) -> float:
@@ -129,7 +221,7 @@ def _min(*values: float) -> float:
     for value in values:
         if value < least or value != value:
             least = value
-    return least
+    return least + 0.0
 
 
 def _max(*values: float) -> float:
@@ -137,7 +229,7 @@ def _max(*values: float) -> float:
     for value in values:
         if value > most or value != value:
             most = value
-    return most
+    return most + 0.0
 
 
 def _clip(value: float, low: float, high: float) -> float:
@@ -147,11 +239,17 @@ def _clip(value: float, low: float, high: float) -> float:
 def _round(value: float, digits: float = 0.0) -> float:
     scale = math.pow(10.0, digits)
     scaled = value * scale
-    return float(round(scaled)) / scale if math.isfinite(scaled) else scaled
+    if not -WHOLE < scaled < WHOLE:  # it has no digits behind the point, is infinite or unknown
+        return value + 0.0
+    return round(scaled) / scale + 0.0
 
 
-def _fail(stage: str, rule: str) -> bool:
-    raise UnknownFact(stage, rule)
+WHOLE = 2.0**52  # floats from here on are whole numbers
+
+
+def _fail(stage: str, rule: str, names: tuple[str, ...], lacking: tuple[str, ...], facts: Row) -> bool:
+    """Raises UnknownFact. names: the facts that the rule reads; lacking: what it reads besides and is unknown."""
+    raise UnknownFact(stage, rule, (*(name for name in names if known(facts.get(name)) is None), *lacking))
 
 
 _SCOPE: Mapping[str, Any] = {
@@ -160,7 +258,7 @@ _SCOPE: Mapping[str, Any] = {
     "_max": _max,
     "_clip": _clip,
     "_round": _round,
-    "_divide": _divide,
     "_fail": _fail,
-    _NAN: math.nan,
+    "unknown": math.nan,
+    "infinite": math.inf,
 }

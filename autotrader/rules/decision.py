@@ -1,10 +1,12 @@
-"""What judging gives: one Decision, which carries its own evidence."""
+"""What judging gives: one Decision, which carries its own evidence.
+
+Both are made for every position on every bar: a named tuple takes a fifth of the time that a frozen dataclass does.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from autotrader.rules.facts import Scalar
 
@@ -14,13 +16,12 @@ if TYPE_CHECKING:
 Verdict = Literal["match", "no_match", "unknown"]
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(NamedTuple):
     """One rule, or one weighed value, as it was judged.
 
-    verdict: what the condition gave, before on_missing; None for a value.
+    verdict: what the condition gave, before on_missing and for_bars; None for a value.
     value:   what a value gave, None if unknown; None for a condition.
-    facts:   what it read, parameters and strategy values included.
+    facts:   what it read, parameters and strategy values included; None: unknown.
     streak:  of a rule with for_bars, on how many bars in a row it has held now.
     """
 
@@ -42,8 +43,7 @@ class Evidence:
         return shown | {"facts": dict(self.facts)}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Decision:
+class Decision(NamedTuple):
     """The outcome of one judgement of one subject.
 
     outcome:  what the stage makes of it: one of its outcomes or its default.
@@ -65,7 +65,7 @@ class Decision:
 
     @property
     def evidence(self) -> tuple[Evidence, ...]:
-        """Every rule that was judged, with what it read; worked out when asked for, from what was recorded."""
+        """Every rule up to the one that decided, or every value, with what it read; worked out when asked for."""
         if self.judge is None or self.facts is None:
             return ()
         return self.judge.evidence(self.facts, self.rule, self.streaks)

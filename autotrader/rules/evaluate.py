@@ -1,7 +1,7 @@
 """The reference evaluator: simpleeval over a normalised tree, for one row and for whole columns alike.
 
 A row gives each name one value, a column one array; the arithmetic is numpy's float64 in both. What is unknown is NaN
-in a number and None in a text or a flag; a division by zero is unknown.
+in a number and None in a text or a flag; an absent name and a division by zero are unknown.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from simpleeval import SimpleEval
 
+from autotrader.rules.compile import WHOLE, Row, clean_value
 from autotrader.rules.expression import Expression
 from autotrader.rules.facts import Kind, Scalar
 
@@ -24,60 +25,49 @@ Array = NDArray[Any]
 Columns = Mapping[str, Array | Scalar]
 
 
-def row_value(expression: Expression, row: Mapping[str, Scalar]) -> float:
+def row_value(expression: Expression, row: Row) -> float:
     """The number an expression gives for one row; NaN if unknown."""
-    return float(_evaluate(expression.value, as_row(expression, row)))
+    return float(column_number(expression, row))
 
 
-def row_truth(expression: Expression, row: Mapping[str, Scalar]) -> bool | None:
+def row_truth(expression: Expression, row: Row) -> bool | None:
     """Whether a condition holds for one row; None if unknown."""
-    assert expression.match is not None
-    assert expression.miss is not None
-    names = as_row(expression, row)
-    if bool(_evaluate(expression.match, names)):
+    if bool(column_match(expression, row)):
         return True
-    return False if bool(_evaluate(expression.miss, names)) else None
+    return False if bool(column_miss(expression, row)) else None
 
 
 def column_number(expression: Expression, columns: Columns) -> NDArray[np.float64]:
     """The number for every element: float64 of the columns' common shape, NaN where unknown.
 
-    An expression without names gives a 0-d array.
+    An expression without names gives a 0-d array; one that is just a name may give the column itself.
     """
-    return np.asarray(_evaluate(expression.value, columns), dtype=np.float64)
+    return np.asarray(_evaluate(expression.value, expression, columns), dtype=np.float64)
 
 
 def column_match(expression: Expression, columns: Columns) -> NDArray[np.bool_]:
     """Where a condition certainly holds. Shapes as in column_number."""
     assert expression.match is not None
-    return np.asarray(_evaluate(expression.match, columns), dtype=np.bool_)
+    return np.asarray(_evaluate(expression.match, expression, columns), dtype=np.bool_)
 
 
 def column_miss(expression: Expression, columns: Columns) -> NDArray[np.bool_]:
     """Where a condition certainly does not hold. Shapes as in column_number."""
     assert expression.miss is not None
-    return np.asarray(_evaluate(expression.miss, columns), dtype=np.bool_)
+    return np.asarray(_evaluate(expression.miss, expression, columns), dtype=np.bool_)
 
 
-def as_row(expression: Expression, row: Mapping[str, Scalar]) -> dict[str, Any]:
-    """What the expression reads of a row, ready to compute with; an absent name is unknown."""
-    return {name: cell(kind, row.get(name)) for name, kind in expression.reads.items()}
+def _evaluate(tree: ast.expr, expression: Expression, columns: Columns) -> Any:
+    names = {name: _operand(kind, columns.get(name)) for name, kind in expression.reads.items()}
+    with np.errstate(all="ignore"):
+        return _Evaluator(names).eval("", previously_parsed=tree)
 
 
-def cell(kind: Kind, value: Scalar) -> Any:
-    """One value as the evaluators want it: a number that is None becomes NaN, an unknown text or flag stays None."""
-    return np.float64(np.nan if value is None else value) if kind == "number" else value
-
-
-def _divide(a: Array, b: Array) -> Array:
-    quotient: Array = np.where(b == 0, np.nan, np.divide(a, b))
-    return quotient
-
-
-def _round(a: Array, digits: float = 0.0) -> Array:
-    scale = math.pow(10.0, digits)
-    rounded: Array = np.rint(a * scale) / scale
-    return rounded
+def _operand(kind: Kind, value: Array | Scalar) -> Any:
+    if not isinstance(value, np.ndarray):
+        value = clean_value(kind, value)
+        return np.float64(value) if kind == "number" else value
+    return value.astype(np.float64, copy=False) if kind == "number" else value
 
 
 class _Evaluator(SimpleEval):  # type: ignore[misc]  # simpleeval ships no types
@@ -85,8 +75,20 @@ class _Evaluator(SimpleEval):  # type: ignore[misc]  # simpleeval ships no types
 
     def __init__(self, names: Mapping[str, object]) -> None:
         super().__init__(operators=_OPERATORS, functions=_FUNCTIONS, names=names)
+        self.nodes[ast.BinOp] = self._calculate
         self.nodes[ast.BoolOp] = self._join
         self.nodes[ast.IfExp] = self._choose
+
+    def _calculate(self, node: ast.BinOp) -> Any:
+        run: list[ast.BinOp] = []  # a sum of hundreds is no deeper than one of two
+        first: ast.expr = node
+        while isinstance(first, ast.BinOp):
+            run.append(first)
+            first = first.left
+        value = self._eval(first)
+        for part in reversed(run):
+            value = self.operators[type(part.op)](value, self._eval(part.right))
+        return value
 
     def _join(self, node: ast.BoolOp) -> Array:
         combine = np.logical_and if isinstance(node.op, ast.And) else np.logical_or
@@ -96,6 +98,33 @@ class _Evaluator(SimpleEval):  # type: ignore[misc]  # simpleeval ships no types
     def _choose(self, node: ast.IfExp) -> Array:
         chosen: Array = np.where(self._eval(node.test), self._eval(node.body), self._eval(node.orelse))
         return chosen
+
+
+def _divide(a: Array, b: Array) -> Array:
+    zero = np.equal(b, 0.0)
+    quotient: Array = np.divide(a, b)
+    return np.where(zero, np.nan, quotient) if np.any(zero) else quotient
+
+
+# Which of two zeros is the less differs between machines: + 0.0 leaves one zero.
+
+
+def _min(*values: Array) -> Array:
+    return reduce(np.minimum, values) + 0.0  # np.minimum keeps NaN
+
+
+def _max(*values: Array) -> Array:
+    return reduce(np.maximum, values) + 0.0
+
+
+def _clip(value: Array, low: Array, high: Array) -> Array:
+    return np.minimum(np.maximum(value, low), high) + 0.0
+
+
+def _round(value: Array, digits: float = 0.0) -> Array:
+    scale = math.pow(10.0, digits)
+    scaled = value * scale
+    return np.where(np.abs(scaled) < WHOLE, np.rint(scaled) / scale, value) + 0.0
 
 
 _OPERATORS = {
@@ -112,15 +141,4 @@ _OPERATORS = {
     ast.NotEq: operator.ne,
 }
 
-_FUNCTIONS = {
-    "abs": np.abs,
-    "min": lambda *values: reduce(np.minimum, values),  # np.minimum keeps NaN
-    "max": lambda *values: reduce(np.maximum, values),
-    "clip": lambda value, low, high: np.minimum(np.maximum(value, low), high),
-    "round": _round,
-}
-
-
-def _evaluate(tree: ast.expr, names: Mapping[str, object]) -> Any:
-    with np.errstate(all="ignore"):
-        return _Evaluator(names).eval("", previously_parsed=tree)
+_FUNCTIONS = {"abs": np.abs, "min": _min, "max": _max, "clip": _clip, "round": _round}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, reduce
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from autotrader.rules import compile as compiled
-from autotrader.rules.compile import UnknownFact
+from autotrader.rules.compile import Row, UnknownFact
 from autotrader.rules.decision import Decision, Evidence, Verdict
 from autotrader.rules.expression import Expression
 from autotrader.rules.facts import Kind, Scalar, Stage
@@ -22,12 +22,16 @@ if TYPE_CHECKING:
     from autotrader.rules.evaluate import Columns
 
 OnMissing = Literal["skip", "match", "fail"]
-Row = Mapping[str, Scalar]
+Streaks = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rule:
-    """A condition and what follows from it. on_missing: None takes the policy's default."""
+    """A condition and what follows from it.
+
+    for_bars: it counts as matching once it has matched on so many rows in a row. on_missing: None takes the policy's
+    default.
+    """
 
     name: str
     when: Expression
@@ -40,7 +44,10 @@ class Rule:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """A named value of a weighing (with its weight) or of a least. on_missing "skip" leaves an unknown one out."""
+    """A named value of a weighing (with its weight) or of a least.
+
+    on_missing: "skip" leaves an unknown one out, "fail" raises UnknownFact; else it leaves the whole unknown.
+    """
 
     name: str
     value: Expression
@@ -52,7 +59,7 @@ class Part:
 class Judge(Protocol):
     """What can explain a decision it made."""
 
-    def evidence(self, facts: Row, decided: str | None, streaks: tuple[int, ...]) -> tuple[Evidence, ...]: ...
+    def evidence(self, facts: Row, decided: str | None, streaks: Streaks) -> tuple[Evidence, ...]: ...
 
 
 def _treats_unknown(stage: Stage, rule: Rule) -> OnMissing:
@@ -62,6 +69,10 @@ def _treats_unknown(stage: Stage, rule: Rule) -> OnMissing:
     if stage.policy == "veto" or rule.then in stage.unknown_matches:
         return "match"
     return "skip"
+
+
+def _reads(expressions: Iterable[Expression]) -> dict[str, Kind]:
+    return {name: kind for expression in expressions for name, kind in expression.reads.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,17 +85,20 @@ class RuleSet:
 
     stage: Stage
     rules: tuple[Rule, ...]
-    constants: Mapping[str, Scalar] = field(default_factory=dict)
+    constants: Row = field(default_factory=dict)
 
-    def bind(self, constants: Mapping[str, Scalar]) -> RuleSet:
+    def bind(self, constants: Row) -> RuleSet:
         return RuleSet(self.stage, self.rules, {**self.constants, **constants})
+
+    def without_streaks(self) -> RuleSet:
+        """The same rules with for_bars counting as 1: for rows that are not consecutive bars."""
+        return RuleSet(self.stage, tuple(replace(rule, for_bars=1) for rule in self.rules), self.constants)
 
     @cached_property
     def reads(self) -> Mapping[str, Kind]:
         """The facts that have to be given, with their kinds."""
-        return {
-            name: kind for rule in self.rules for name, kind in rule.when.reads.items() if name not in self.constants
-        }
+        every = _reads(rule.when for rule in self.rules)
+        return {name: kind for name, kind in every.items() if name not in self.constants}
 
     @cached_property
     def streak_rules(self) -> tuple[Rule, ...]:
@@ -92,182 +106,255 @@ class RuleSet:
         return tuple(rule for rule in self.rules if rule.for_bars > 1)
 
     @cached_property
-    def no_streaks(self) -> tuple[int, ...]:
+    def no_streaks(self) -> Streaks:
         return (0,) * len(self.streak_rules)
 
     # --- one row ------------------------------------------------------------------------------------------------
 
-    def first(self, facts: Row, streaks: tuple[int, ...] = ()) -> tuple[int, tuple[int, ...]]:
+    def first(self, facts: Row, streaks: Streaks = ()) -> tuple[int, Streaks]:
         """The index of the rule that decides, -1 if none, and the streaks after this bar. Nothing is recorded.
 
-        Raises UnknownFact for a rule that says on_missing: fail.
+        streaks: those after the bar before, of the same session; () at a session's first. Every streak counts on
+        every bar, wherever it is decided. Raises UnknownFact where an unknown reaches a rule that says
+        on_missing: fail; `count` still gives the streaks then.
         """
         try:
-            return self._first_quick(facts, streaks or self.no_streaks)
+            return self._first(facts, streaks or self.no_streaks)
         except compiled.UNFIT:
-            return self._first_careful(compiled.clean(self.reads, facts), streaks or self.no_streaks)
+            return self._first(compiled.clean(self.reads, facts), streaks or self.no_streaks)
 
     def matching(self, facts: Row) -> tuple[int, ...]:
-        """The indices of all rules that match: what a veto reports."""
+        """The indices of all rules that match: what a veto reports. for_bars counts as 1. Raises as `first` does."""
         try:
-            return self._matching_quick(facts)
+            return self._matching(facts)
         except compiled.UNFIT:
-            return self._matching_careful(compiled.clean(self.reads, facts))
+            return self._matching(compiled.clean(self.reads, facts))
 
-    def judge(self, facts: Row, streaks: tuple[int, ...] = ()) -> Decision:
-        """The decision for one row, with its evidence. The row must not change afterwards."""
+    def verdicts(self, facts: Row) -> Sequence[Verdict]:
+        """What each rule's own condition gives, whatever on_missing and for_bars make of it."""
+        try:
+            return self._verdicts(facts)
+        except compiled.UNFIT:
+            return self._verdicts(compiled.clean(self.reads, facts))
+
+    def count(self, streaks: Streaks, facts: Row) -> Streaks:
+        """The streaks after one more bar. A rule that matches counts on; one that does not, or is unknown, restarts.
+
+        on_missing is applied first: with `match`, an unknown counts; with `fail`, it restarts and nothing is raised.
+        """
+        try:
+            return self._count(facts, streaks or self.no_streaks)
+        except compiled.UNFIT:
+            return self._count(compiled.clean(self.reads, facts), streaks or self.no_streaks)
+
+    def streaks_over(self, rows: Iterable[Row]) -> Streaks:
+        """The streaks after these bars, as counting bar by bar would have left them: for a restart, or after a gap.
+
+        rows: of one session, oldest first, only bars that were received and are newer than the fill; minutes
+        without a bar are simply not there.
+        """
+        return reduce(self.count, rows, self.no_streaks)
+
+    def judge(self, facts: Row, streaks: Streaks = ()) -> Decision:
+        """The decision for one row, with its evidence. The row must not change afterwards. Raises as `first` does."""
         if self.stage.policy == "veto":
             return self.decision(self.matching(facts), facts)
         index, streaks = self.first(facts, streaks)
         return self.decision(() if index < 0 else (index,), facts, streaks)
 
-    def decision(self, matched: tuple[int, ...], facts: Row, streaks: tuple[int, ...] = ()) -> Decision:
+    def decision(self, matched: tuple[int, ...], facts: Row, streaks: Streaks = ()) -> Decision:
         """The Decision for rules already judged: `matched` are their indices, the first of them decides."""
         stage = self.stage
         if not matched:
             return Decision(stage.name, stage.default, None, stage.default, (), None, self, facts, streaks)
         rule = self.rules[matched[0]]
-        names = tuple(self.rules[index].name for index in matched)
+        names = tuple([self.rules[index].name for index in matched])
         return Decision(stage.name, rule.then, rule.name, rule.reason, names, None, self, facts, streaks)
 
-    def verdicts(self, facts: Row) -> Sequence[Verdict]:
-        """What each rule's own condition gives, whatever on_missing and for_bars make of it."""
-        return self._verdicts(compiled.clean(self.reads, facts))
-
-    def evidence(self, facts: Row, decided: str | None, streaks: tuple[int, ...]) -> tuple[Evidence, ...]:
-        known = compiled.clean(self.reads, facts)
-        counts = dict(zip((rule.name for rule in self.streak_rules), streaks, strict=False))
-        found = []
-        for rule, verdict in zip(self.rules, self._verdicts(known), strict=True):
-            read = _read(rule.when, facts, self.constants)
-            found.append(Evidence(rule.name, rule.when.text, verdict, None, read, counts.get(rule.name)))
-            if self.stage.policy == "first" and rule.name == decided:
-                break
-        return tuple(found)
+    def evidence(self, facts: Row, decided: str | None, streaks: Streaks) -> tuple[Evidence, ...]:
+        """What each rule gave and read; under the policy first, up to the rule that decided."""
+        counts = streaks or (None,) * len(self.streak_rules)
+        try:
+            found = self._evidence(facts, counts)
+        except compiled.UNFIT:
+            found = self._evidence(compiled.clean(self.reads, facts), counts)
+        if decided is None or self.stage.policy == "veto":
+            return found
+        return found[: self._judged_by[decided]]
 
     # --- columns ------------------------------------------------------------------------------------------------
 
     def first_columns(self, columns: Columns, shape: tuple[int, ...]) -> NDArray[np.intp]:
         """For every element, the index of the rule that decides, -1 if none. for_bars counts as 1.
 
-        Raises UnknownFact if a rule that says on_missing: fail is reached by an unknown.
+        Raises UnknownFact, with `where`, if an unknown reaches a rule that says on_missing: fail.
         """
         import numpy as np
 
         decided = np.full(shape, -1, dtype=np.intp)
-        for index, matched in self._matches(columns, shape):
+        for index, (matched, failed) in enumerate(self._matches(columns, shape)):
+            if failed is not None:
+                self._raise_where(failed & (decided < 0), index)
             decided[(decided < 0) & matched] = index
         return decided
 
     def match_columns(self, columns: Columns, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-        """bool [rules, *shape]: where each rule matches, unknowns counted as on_missing says."""
+        """bool [rules, *shape]: where each rule matches, unknowns counted as on_missing says. Raises as first_columns,
+        but every rule is reached everywhere.
+        """
         import numpy as np
 
         found = np.zeros((len(self.rules), *shape), dtype=np.bool_)
-        for index, matched in self._matches(columns, shape):
+        for index, (matched, failed) in enumerate(self._matches(columns, shape)):
+            if failed is not None:
+                self._raise_where(failed, index)
             found[index] = matched
         return found
 
-    def _matches(self, columns: Columns, shape: tuple[int, ...]) -> Any:
+    def unknown_columns(self, columns: Columns, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+        """bool [rules, *shape]: where each rule's own condition is unknown, whatever on_missing makes of it."""
         import numpy as np
 
         from autotrader.rules.evaluate import column_match, column_miss
 
         given = {**columns, **self.constants}
+        found = np.zeros((len(self.rules), *shape), dtype=np.bool_)
         for index, rule in enumerate(self.rules):
+            found[index] = ~(column_match(rule.when, given) | column_miss(rule.when, given))
+        return found
+
+    def _matches(
+        self, columns: Columns, shape: tuple[int, ...]
+    ) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_] | None]]:
+        """For each rule, where it counts as matching, and where it may not be judged."""
+        import numpy as np
+
+        from autotrader.rules.evaluate import column_match, column_miss
+
+        given = {**columns, **self.constants}
+        for rule in self.rules:
+            failed = None
             unknown = _treats_unknown(self.stage, rule)
             if unknown == "match":
                 matched = ~column_miss(rule.when, given)
             else:
                 matched = column_match(rule.when, given)
-                if unknown == "fail" and not np.all(matched | column_miss(rule.when, given)):
-                    raise UnknownFact(self.stage.name, rule.name)
-            yield index, np.broadcast_to(matched, shape)
+                if unknown == "fail":
+                    failed = np.broadcast_to(~(matched | column_miss(rule.when, given)), shape)
+            yield np.broadcast_to(matched, shape), failed
+
+    def _raise_where(self, failed: NDArray[np.bool_], index: int) -> None:
+        if failed.any():
+            raise UnknownFact(self.stage.name, self.rules[index].name, where=failed)
 
     # --- compiled forms -----------------------------------------------------------------------------------------
 
     @cached_property
-    def _first_quick(self) -> Callable[..., tuple[int, tuple[int, ...]]]:
-        return self._compile_first(careful=False)
+    def _known(self) -> dict[str, Scalar]:
+        return compiled.clean_constants(_reads(rule.when for rule in self.rules), self.constants)
 
     @cached_property
-    def _first_careful(self) -> Callable[..., tuple[int, tuple[int, ...]]]:
-        return self._compile_first(careful=True)
+    def _judged_by(self) -> Mapping[str, int]:
+        """How many rules have been judged when a rule decides, by its name."""
+        return {rule.name: count for count, rule in enumerate(self.rules, 1)}
 
     @cached_property
-    def _matching_quick(self) -> Callable[[Row], tuple[int, ...]]:
-        return self._compile_matching(careful=False)
+    def _first(self) -> Callable[[Row, Streaks], tuple[int, Streaks]]:
+        return compiled.function_over_facts("first(facts, streaks)", self._known, self._first_lines)
 
-    @cached_property
-    def _matching_careful(self) -> Callable[[Row], tuple[int, ...]]:
-        return self._compile_matching(careful=True)
-
-    @cached_property
-    def _verdicts(self) -> Callable[[Row], Sequence[Verdict]]:
-        """Each rule's own verdict, whatever on_missing says."""
-        verdicts: list[ast.expr] = []
-        for rule in self.rules:
-            match, miss = self._trees(rule, careful=True)
-            other = ast.IfExp(miss, ast.Constant("no_match"), ast.Constant("unknown"))
-            verdicts.append(ast.IfExp(match, ast.Constant("match"), other))
-        return compiled.function("verdicts", [compiled.FACTS], [ast.Return(ast.Tuple(verdicts, ast.Load()))])
-
-    def _trees(self, rule: Rule, *, careful: bool) -> tuple[ast.expr, ast.expr]:
-        assert rule.when.match is not None
-        assert rule.when.miss is not None
-        match = compiled.inline(rule.when.match, self.constants, careful=careful)
-        return match, compiled.inline(rule.when.miss, self.constants, careful=careful)
-
-    def _test(self, rule: Rule, *, careful: bool) -> ast.expr:
-        """A tree that is true where the rule counts as matching."""
-        match, miss = self._trees(rule, careful=careful)
-        unknown = _treats_unknown(self.stage, rule)
-        if unknown == "match":
-            return ast.UnaryOp(ast.Not(), miss)
-        if unknown == "skip":
-            return match
-        fail = ast.Call(ast.Name("_fail", ast.Load()), [ast.Constant(self.stage.name), ast.Constant(rule.name)], [])
-        return ast.BoolOp(ast.Or(), [match, ast.BoolOp(ast.And(), [ast.UnaryOp(ast.Not(), miss), fail])])
-
-    def _compile_first(self, *, careful: bool) -> Callable[..., tuple[int, tuple[int, ...]]]:
-        body: list[ast.stmt] = []
-        counts: list[ast.expr] = []
-        reached: dict[str, ast.expr] = {}
-        for slot, rule in enumerate(self.streak_rules):
-            count = f"streak_{slot}"
-            before = ast.Subscript(ast.Name("streaks", ast.Load()), ast.Constant(slot), ast.Load())
-            longer = ast.BinOp(before, ast.Add(), ast.Constant(1))
-            value = ast.IfExp(self._test(rule, careful=careful), longer, ast.Constant(0))
-            body.append(ast.Assign([ast.Name(count, ast.Store())], value))
-            counts.append(ast.Name(count, ast.Load()))
-            enough = [ast.Constant(rule.for_bars)]
-            reached[rule.name] = ast.Compare(ast.Name(count, ast.Load()), [ast.GtE()], cast(list[ast.expr], enough))
-        after = ast.Tuple(counts, ast.Load())
-
-        def give(index: int) -> ast.stmt:
-            return ast.Return(ast.Tuple([ast.Constant(index), after], ast.Load()))
-
+    def _first_lines(self, coder: compiled.Coder) -> list[str]:
+        body, after, slots = self._counting(coder)
         for index, rule in enumerate(self.rules):
-            test = reached.get(rule.name) or self._test(rule, careful=careful)
-            body.append(ast.If(test, [give(index)], []))
-        body.append(give(-1))
-        return compiled.function("first", [compiled.FACTS, "streaks"], body)
+            unknown = _treats_unknown(self.stage, rule)
+            if rule in slots:
+                test = f"{slots[rule]} >= {rule.for_bars}"
+                if unknown == "fail":  # a streak has begun where the condition is known to hold
+                    test = f"{test} or {slots[rule]} == 0 and {self._fails(coder, rule)}"
+            else:
+                test = self._test(coder, rule, unknown)
+            body.append(f"if {test}: return {index}, {after}")
+        return [*body, f"return -1, {after}"]
 
-    def _compile_matching(self, *, careful: bool) -> Callable[[Row], tuple[int, ...]]:
+    @cached_property
+    def _count(self) -> Callable[[Row, Streaks], Streaks]:
+        def lines(coder: compiled.Coder) -> list[str]:
+            body, after, _ = self._counting(coder)
+            return [*body, f"return {after}"]
+
+        return compiled.function_over_facts("count(facts, streaks)", self._known, lines)
+
+    @cached_property
+    def _matching(self) -> Callable[[Row], tuple[int, ...]]:
         """if rule 0 or rule 1 or ...: return those that match; return () -- most subjects match nothing."""
-        tests = [self._test(rule, careful=careful) for rule in self.rules]
-        each = [
-            ast.Starred(
-                ast.IfExp(test, ast.Tuple([ast.Constant(index)], ast.Load()), ast.Tuple([], ast.Load())), ast.Load()
-            )
-            for index, test in enumerate(tests)
-        ]
-        found = ast.Return(ast.Tuple(cast(list[ast.expr], each), ast.Load()))
-        none = ast.Return(ast.Tuple([], ast.Load()))
-        if not tests:
-            return compiled.function("matching", [compiled.FACTS], [none])
-        any_of = tests[0] if len(tests) == 1 else ast.BoolOp(ast.Or(), tests)
-        return compiled.function("matching", [compiled.FACTS], [ast.If(any_of, [found], []), none])
+
+        def lines(coder: compiled.Coder) -> list[str]:
+            tests = [self._test(coder, rule, _treats_unknown(self.stage, rule)) for rule in self.rules]
+            each = "".join(f"*(({index},) if {test} else ()), " for index, test in enumerate(tests))
+            any_of = " or ".join(f"({test})" for test in tests) or "False"
+            return [f"if {any_of}: return ({each})", "return ()"]
+
+        return compiled.function_over_facts("matching(facts)", self._known, lines)
+
+    @cached_property
+    def _verdicts(self) -> Callable[[Row], tuple[Verdict, ...]]:
+        def lines(coder: compiled.Coder) -> list[str]:
+            return [f"return ({''.join(f'{self._verdict(coder, rule)}, ' for rule in self.rules)})"]
+
+        return compiled.function_over_facts("verdicts(facts)", self._known, lines)
+
+    @cached_property
+    def _evidence(self) -> Callable[[Row, Sequence[int | None]], tuple[Evidence, ...]]:
+        """Every fact is taken once into two variables: `v0` to judge by, and `s0` as it stands in a record."""
+        body = ["get = facts.get"]
+        slots = {name: slot for slot, name in enumerate(self.reads)}
+        for name, slot in slots.items():
+            body.append(f"s{slot} = v{slot} = get({name!r})")
+            if self.reads[name] == "number":
+                body.append(f"if v{slot} != v{slot}: s{slot} = None")
+                body.append(f"elif v{slot} is None: v{slot} = unknown")
+        coder = compiled.Coder(self._known, {name: f"v{slot}" for name, slot in slots.items()})
+        shown = {name: compiled.literal(compiled.known(value)) for name, value in self._known.items()}
+        shown |= {name: f"s{slot}" for name, slot in slots.items()}
+        items = []
+        counted = 0
+        for rule in self.rules:
+            read = ", ".join(f"{name!r}: {shown[name]}" for name in rule.when.names)
+            streak = "None"
+            if rule.for_bars > 1:
+                streak, counted = f"streaks[{counted}]", counted + 1
+            verdict = self._verdict(coder, rule)
+            items.append(f"new(Evidence, ({rule.name!r}, {rule.when.text!r}, {verdict}, None, {{{read}}}, {streak})), ")
+        body.append(f"return ({''.join(items)})")
+        return compiled.function("evidence(facts, streaks)", body, Evidence=Evidence, new=tuple.__new__)
+
+    def _counting(self, coder: compiled.Coder) -> tuple[list[str], str, Mapping[Rule, str]]:
+        """The lines that count all streaks, the tuple of them, and each rule's variable."""
+        body = []
+        slots = {rule: f"streak{slot}" for slot, rule in enumerate(self.streak_rules)}
+        for slot, (rule, name) in enumerate(slots.items()):
+            unknown = "match" if _treats_unknown(self.stage, rule) == "match" else "skip"
+            body.append(f"{name} = streaks[{slot}] + 1 if {self._test(coder, rule, unknown)} else 0")
+        return body, f"({''.join(f'{name}, ' for name in slots.values())})", slots
+
+    def _test(self, coder: compiled.Coder, rule: Rule, unknown: str) -> str:
+        """Python that is true where the rule counts as matching."""
+        match, miss = _conditions(rule)
+        if unknown == "match":
+            return f"not ({coder.code(miss)})"
+        if unknown == "skip":
+            return coder.code(match)
+        return f"{coder.code(match)} or {self._fails(coder, rule)}"
+
+    def _fails(self, coder: compiled.Coder, rule: Rule) -> str:
+        """Python that raises where the condition does not certainly fail: for where it does not hold either."""
+        names = {name: kind for name, kind in rule.when.reads.items() if name not in self._known}
+        lacking = tuple(name for name, value in self._known.items() if name in rule.when.reads and value != value)
+        arguments = f"{self.stage.name!r}, {rule.name!r}, {tuple(names)!r}, {lacking!r}, facts"
+        return f"not ({coder.code(_conditions(rule)[1])}) and _fail({arguments})"
+
+    def _verdict(self, coder: compiled.Coder, rule: Rule) -> str:
+        match, miss = _conditions(rule)
+        return f"'match' if {coder.code(match)} else 'no_match' if {coder.code(miss)} else 'unknown'"
 
 
 @dataclass(frozen=True, eq=False)
@@ -280,41 +367,43 @@ class ValueSet:
 
     stage: Stage
     parts: tuple[Part, ...]
-    constants: Mapping[str, Scalar] = field(default_factory=dict)
+    constants: Row = field(default_factory=dict)
 
-    def bind(self, constants: Mapping[str, Scalar]) -> ValueSet:
+    def bind(self, constants: Row) -> ValueSet:
         return ValueSet(self.stage, self.parts, {**self.constants, **constants})
 
     @cached_property
     def reads(self) -> Mapping[str, Kind]:
-        return {
-            name: kind for part in self.parts for name, kind in part.value.reads.items() if name not in self.constants
-        }
+        """The facts that have to be given, with their kinds."""
+        every = _reads(part.value for part in self.parts)
+        return {name: kind for name, kind in every.items() if name not in self.constants}
 
-    @cached_property
-    def _values(self) -> tuple[Callable[[Row], float], ...]:
-        return tuple(compiled.number(part.value, self.constants) for part in self.parts)
+    # --- one row ------------------------------------------------------------------------------------------------
 
     def value(self, facts: Row) -> tuple[float, int]:
-        """The number, NaN if unknown, and the index of the part that decided (least; -1 where none does)."""
+        """The number, NaN if unknown, and the index of the part that decided: the least, or the first unknown one.
+
+        The index is -1 where no single part decides. Raises UnknownFact for an unknown part that says
+        on_missing: fail.
+        """
         values = [value(facts) for value in self._values]
-        if self.stage.policy == "weigh":
-            total = 0.0
-            for part, value in zip(self.parts, values, strict=True):
-                if value == value or part.on_missing != "skip":
-                    total += part.weight * value
-            return total, -1
-        least, decided = math.inf, -1
-        for index, value in enumerate(values):
-            if value < least:
+        total, least, decided, unknown = 0.0, math.nan, -1, -1
+        for index, (part, value) in enumerate(zip(self.parts, values, strict=True)):
+            if value != value:
+                if part.on_missing == "fail":
+                    missing = (name for name in part.value.names if compiled.known(self._given(name, facts)) is None)
+                    raise UnknownFact(self.stage.name, part.name, tuple(missing))
+                if part.on_missing != "skip" and unknown < 0:
+                    unknown = index
+                continue
+            total += part.weight * value
+            if decided < 0 or value < least:
                 least, decided = value, index
-            elif value != value:
-                if self.parts[index].on_missing == "skip":
-                    continue
-                if self.parts[index].on_missing == "fail":
-                    raise UnknownFact(self.stage.name, self.parts[index].name)
-                return math.nan, index
-        return (max(least, 0.0), decided) if decided >= 0 else (math.nan, -1)
+        if unknown >= 0:
+            return math.nan, unknown
+        if self.stage.policy == "weigh":
+            return total, -1
+        return (least if least > 0 or decided < 0 else 0.0), decided
 
     def judge(self, facts: Row) -> Decision:
         """The decision for one row: outcome the stage's first outcome, or its default where the value is unknown."""
@@ -325,33 +414,68 @@ class ValueSet:
             return Decision(stage.name, stage.default, rule, stage.default, (), None, self, facts)
         return Decision(stage.name, stage.outcomes[0], rule, rule or stage.outcomes[0], (), value, self, facts)
 
+    def evidence(self, facts: Row, _decided: str | None, _streaks: Streaks) -> tuple[Evidence, ...]:
+        """What each value gave and read."""
+        found = []
+        for part, value in zip(self.parts, self._values, strict=True):
+            number = value(facts)
+            read = {name: compiled.known(self._given(name, facts)) for name in part.value.names}
+            found.append(Evidence(part.name, part.value.text, None, None if math.isnan(number) else number, read))
+        return tuple(found)
+
+    @cached_property
+    def _values(self) -> tuple[Callable[[Row], float], ...]:
+        return tuple(compiled.number(part.value, self.constants) for part in self.parts)
+
+    def _given(self, name: str, facts: Row) -> Scalar:
+        return self.constants[name] if name in self.constants else facts.get(name)
+
+    # --- columns ------------------------------------------------------------------------------------------------
+
     def weigh_columns(self, columns: Columns, shape: tuple[int, ...]) -> NDArray[np.float64]:
-        """The weighed sum for every element, NaN where unknown."""
+        """The weighed sum for every element, NaN where unknown. Raises UnknownFact, with `where`, as `value` does."""
+        import numpy as np
+
+        total = np.zeros(shape)
+        for part, value, unknown in self._columns(columns, shape):
+            kept = np.where(unknown, 0.0, value) if part.on_missing == "skip" else value
+            with np.errstate(all="ignore"):
+                total += part.weight * kept
+        return total
+
+    def least_columns(self, columns: Columns, shape: tuple[int, ...]) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+        """For every element, what `value` gives: the number, NaN where unknown, and the index of the part."""
+        import numpy as np
+
+        least, decided = np.full(shape, np.nan), np.full(shape, -1, dtype=np.intp)
+        lost = np.zeros(shape, dtype=np.bool_)
+        for index, (part, value, unknown) in enumerate(self._columns(columns, shape)):
+            if part.on_missing != "skip":
+                decided[unknown & ~lost] = index
+                lost |= unknown
+            better = ~lost & ~unknown & ((decided < 0) | (value < least))
+            least[better], decided[better] = value[better], index
+        least = np.where(least > 0, least, np.where(np.isnan(least), least, 0.0))
+        return np.where(lost, np.nan, least), decided
+
+    def _columns(
+        self, columns: Columns, shape: tuple[int, ...]
+    ) -> Iterator[tuple[Part, NDArray[np.float64], NDArray[np.bool_]]]:
+        """Each part's values, and where they are unknown."""
         import numpy as np
 
         from autotrader.rules.evaluate import column_number
 
         given = {**columns, **self.constants}
-        total = np.zeros(shape)
         for part in self.parts:
-            value = column_number(part.value, given)
-            if part.on_missing == "skip":
-                value = np.where(np.isnan(value), 0.0, value)
-            total += part.weight * value
-        return total
-
-    def evidence(self, facts: Row, _decided: str | None, _streaks: tuple[int, ...]) -> tuple[Evidence, ...]:
-        found = []
-        for part, value in zip(self.parts, (value(facts) for value in self._values), strict=True):
-            shown = None if math.isnan(value) else value
-            found.append(Evidence(part.name, part.value.text, None, shown, _read(part.value, facts, self.constants)))
-        return tuple(found)
+            value = np.broadcast_to(column_number(part.value, given), shape)
+            unknown = np.isnan(value)
+            if part.on_missing == "fail" and unknown.any():
+                raise UnknownFact(self.stage.name, part.name, where=unknown)
+            yield part, value, unknown
 
 
-def _read(expression: Expression, facts: Row, constants: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """What an expression reads, as it stands in a record: an unknown number is None."""
-    read: dict[str, Scalar] = {}
-    for name in expression.names:
-        value = constants[name] if name in constants else facts.get(name)
-        read[name] = None if isinstance(value, float) and math.isnan(value) else value
-    return read
+def _conditions(rule: Rule) -> tuple[ast.expr, ast.expr]:
+    assert rule.when.match is not None
+    assert rule.when.miss is not None
+    return rule.when.match, rule.when.miss
