@@ -47,6 +47,7 @@ T = TypeVar("T")
 Items = Annotated[tuple[T, ...], Strict(False)]  # YAML's lists become tuples
 Ratio = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 AtLeastOne = Annotated[int, Field(ge=1)]
 Name = Annotated[
@@ -286,7 +287,7 @@ class NamedValues(_Model):
     max_hold_days: Count | BySide | None = Field(
         default=None, description="Exit once held this many sessions, the entry session being 0."
     )
-    max_stop_pct: Positive | BySide | None = Field(
+    max_stop_pct: Share | BySide | None = Field(
         default=None, description="Cap of the stop distance, as a share of the entry price."
     )
     trailing_atr_mult: Positive | BySide | None = Field(
@@ -300,14 +301,14 @@ class NamedValues(_Model):
     tp_pct_b: float | BySide | None = Field(
         default=None, description="Place between the Bollinger bands beyond which profit is taken: 0 lower, 1 upper."
     )
-    max_gap_pct: Positive | BySide | None = Field(
+    max_gap_pct: Share | BySide | None = Field(
         default=None, description="Largest pre-market gap either way, as a share of the previous close."
     )
-    emergency_stop_pct: Positive | BySide | None = Field(
+    emergency_stop_pct: Share | BySide | None = Field(
         default=None,
         description="Loss that ends a position after the emergency stop's bars, as a share of the entry price.",
     )
-    emergency_immediate_pct: Positive | BySide | None = Field(
+    emergency_immediate_pct: Share | BySide | None = Field(
         default=None, description="Loss that ends a position at once, as a share of the entry price."
     )
 

@@ -178,8 +178,8 @@ def test_the_hash_changes_with_a_version(data: dict[str, Any]) -> None:
 
 def test_reading_and_checking_the_configuration_starts_light() -> None:
     code = (
-        "import sys; from pathlib import Path; from autotrader.validation.structure import load_settings;"
-        f"assert load_settings(Path({str(CONFIG)!r})).settings;"
+        "import sys; from pathlib import Path; from autotrader.validation.load import load_configuration;"
+        f"assert load_configuration(Path({str(CONFIG)!r})).configuration;"
         "heavy = ('numpy', 'pandas', 'pyarrow', 'talib', 'exchange_calendars', 'simpleeval');"
         "print([name for name in heavy if name in sys.modules])"
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -37,24 +39,27 @@ def validate(
 
     [bold]Examples:[/bold] autotrader validate   |   autotrader validate config/strategy_params.yaml --format json
     """
+    from functools import partial
+
     from autotrader.rules import problems as rendering
+    from autotrader.validation.codes import CODES
     from autotrader.validation.load import load_configuration, load_files
 
     if files:
         loaded = load_files(files)
     else:
         loaded = load_configuration(config_folder(home_folder(context, home), config))
-    render = {
+    renderers: dict[Format, Callable[..., str]] = {
         Format.text: rendering.render_text,
         Format.json: rendering.render_json,
         Format.github: rendering.render_github,
-        Format.sarif: rendering.render_sarif,
-    }[style]
+        Format.sarif: partial(rendering.render_sarif, codes=CODES),
+    }
     if loaded.problems or style in {Format.json, Format.sarif}:
-        typer.echo(render(loaded.problems, loaded.sources))
+        typer.echo(_printable(renderers[style](loaded.problems, loaded.sources)))
     errors = sum(problem.severity == "error" for problem in loaded.problems)
     warnings = len(loaded.problems) - errors
-    print_error(f"{', '.join(loaded.sources)}: {_count(errors, 'error')}, {_count(warnings, 'warning')}")
+    print_error(_printable(f"{', '.join(loaded.sources)}: {_count(errors, 'error')}, {_count(warnings, 'warning')}"))
     raise typer.Exit(loaded.exit_code(strict=strict))
 
 
@@ -154,13 +159,16 @@ def schema(
 
 
 def schema_texts() -> dict[str, str]:
-    """file name -> text of every schema: of the configuration, with the installed strategies' parameters, and results."""
+    """file name -> text of every schema: of the configuration with all plugins' parameters, rule cases, results."""
     from autotrader.batch.files import RECORDS
     from autotrader.plugins import registry
+    from autotrader.validation.cases import SCHEMA as CASES
+    from autotrader.validation.cases import cases_schema
     from autotrader.validation.json_schema import generate_schemas, schema_text
 
     signals = {name: registry.load_strategy(name).Params.model_json_schema() for name in registry.strategies()}
     schemas = generate_schemas(signals)
+    schemas[CASES] = cases_schema()
     schemas |= {f"{name}.schema.json": record.model_json_schema() for name, record in RECORDS.items()}
     return {name: schema_text(item) for name, item in schemas.items()}
 
@@ -201,6 +209,12 @@ def plugins(as_json: AsJson = False) -> None:
     for row in rows:
         table.add_row(row["kind"], row["name"], row["from"], row["problem"] or "")
     console().print(table)
+
+
+def _printable(text: str) -> str:
+    """What the output cannot show is escaped: a terminal without UTF-8 is no reason to fail."""
+    encoding = sys.stdout.encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _count(number: int, what: str) -> str:

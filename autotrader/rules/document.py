@@ -23,9 +23,15 @@ _MAX_REPAIRS = 20
 _LONG_TEXT = 1000  # as far as the end of a text that fell apart is looked for
 _MAX_REPAIRED_CHARACTERS = 100_000  # each repair parses again
 
-_NOT_TEXT = re.compile("[^\t\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+# Controls, and what cannot be seen: soft hyphen, zero-width space, marks that turn the direction of text.
+_UNSEEN = "\xad\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
+_NOT_TEXT = re.compile(f"[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]|[{_UNSEEN}]")
+_CONTROL = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f{_UNSEEN}]")
+# Codes of findings after which a value is not what its author meant.
+_STAND_INS = frozenset({"needs-quotes", "tag", "key-without-value", "anchor", "syntax"})
 _TAB_INDENT = re.compile(r"^ *\t[ \t]*(?=\S)", re.MULTILINE)
+_COMMENT_FOLLOWS = re.compile(r":?[ \t]+#")
+_COMMA_FOLLOWS = re.compile(r"\s*,")
 _COLON_FOLLOWS = re.compile(r"\s*:")
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the pure loader is eight times slower
 
@@ -46,13 +52,21 @@ class DocumentError(Exception):
 
     problems: all that were found. text: the source, for showing them, U+FFFD for what is no text; "" if unread.
     document: the data as far as it could be read, to look for further problems in; None where the structure is broken.
+    mended: the lines, from 1, whose values in `document` are stand-ins: nothing said about them is worth reporting.
     """
 
-    def __init__(self, problems: list[Problem], text: str = "", document: Document | None = None) -> None:
+    def __init__(
+        self,
+        problems: list[Problem],
+        text: str = "",
+        document: Document | None = None,
+        mended: frozenset[int] = frozenset(),
+    ) -> None:
         super().__init__(f"{len(problems)} problems, first: {problems[0].message}" if problems else "no problems")
         self.problems = problems
         self.text = text
         self.document = document
+        self.mended = mended
 
 
 @dataclass(slots=True)
@@ -100,6 +114,11 @@ class Document:
         """The source text of a value, with its quotes or block header."""
         node, _ = self._find(path)
         return self.text[node.start : node.end]
+
+    def comment_follows(self, path: Path) -> bool:
+        """Whether a ` #` ends the value: what was meant to be more of it is a comment then."""
+        node, rest = self._find(path)
+        return not rest and _COMMENT_FOLLOWS.match(self.text, node.end) is not None
 
     def locate(self, path: Path, offset: int, length: int = 1) -> Span:
         """Where `length` characters of a text value from its `offset`-th on (from 0) stand in the source.
@@ -169,9 +188,10 @@ def load(text: str | bytes, file: str) -> Document:
 
     Raises DocumentError with all problems found. Nothing is executed or expanded: no tags, anchors, merges.
     """
-    source = _decode(text, file)
+    source = decode(text, file)
     problems: list[Problem] = []
     repaired: set[int] = set()
+    indented_anew = False
     attempt = source
     while True:
         builder = _Builder(attempt, file)
@@ -184,6 +204,7 @@ def load(text: str | bytes, file: str) -> Document:
                 break
             attempt, found = _repair(attempt, finding, file)
             problems += found
+            indented_anew |= finding.code == "tab"
             repaired |= {problem.line - 1 for problem in found}
             if finding.repaired is None and finding.code != "tab":
                 break
@@ -191,16 +212,18 @@ def load(text: str | bytes, file: str) -> Document:
                 break
     problems += [problem for problem in builder.problems if problem.line - 1 not in repaired]
     document = None
-    if builder.root is not None and isinstance(builder.data, dict) and not repaired and not builder.stopped:
-        lines = source.split("\n")
-        document = Document(file, source, builder.data, lines, builder.root, _line_starts(lines))
+    if builder.done and builder.root is not None and isinstance(builder.data, dict) and not indented_anew:
+        lines = attempt.split("\n")
+        document = Document(file, attempt, builder.data, lines, builder.root, _line_starts(lines))
     if problems or document is None:
-        raise DocumentError(sorted(problems)[:MAX_PROBLEMS], source, document)
+        stand_ins = {problem.line for problem in builder.problems if problem.code in _STAND_INS}
+        mended = frozenset({line + 1 for line in repaired} | stand_ins)
+        raise DocumentError(sorted(problems)[:MAX_PROBLEMS], source, document, mended)
     return document
 
 
-def _decode(text: str | bytes, file: str) -> str:
-    """The text with plain line ends, or DocumentError for what is no text of a reasonable size."""
+def decode(text: str | bytes, file: str) -> str:
+    """The text with plain line ends and no byte order mark. DocumentError: no text, or of no reasonable size."""
     if len(text) > MAX_BYTES or (isinstance(text, str) and len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES):
         message = f"larger than {MAX_BYTES // 1_000_000} MB; a configuration is some hundred lines of text"
         raise DocumentError([Problem(file, 1, 1, "too-large", message)])
@@ -288,7 +311,7 @@ class _Builder:
         self.problems: list[Problem] = []
         self.data: Any = None
         self.root: _Node | None = None
-        self.stopped = False
+        self.done = False
         self._stack: list[_Frame] = []
         self._values = 0
         self._long_scalars: list[tuple[int, int]] = []  # first and last line of texts over several lines
@@ -315,8 +338,8 @@ class _Builder:
                 if len(self.problems) >= MAX_PROBLEMS:
                     raise _Stop
         except _Stop:
-            self.stopped = True
             return
+        self.done = True
         self._check_root()
         self._check_tabs()
 
@@ -400,7 +423,8 @@ class _Builder:
         if style:
             self._refuse_control(event)
             return text
-        if frame is not None and frame.flow and text.count("(") > text.count(")"):
+        ended_by_comma = frame is not None and frame.flow and _COMMA_FOLLOWS.match(self.source, event.end_mark.index)
+        if frame is not None and ended_by_comma and text.count("(") > text.count(")"):
             self._fell_apart(event, frame, key)
             return text
         if event.tag is not None:
@@ -487,6 +511,9 @@ class _Builder:
             if char == "\n" or (depth <= 0 and char in ",}]"):
                 break
         whole = self.source[start:end].strip()
+        if depth > 0:
+            self._report(event, "syntax", f'a "(" of {_short(whole)} is never closed; add the missing ")"')
+            return
         before, around = (f"{key}: ", "braces") if isinstance(frame.data, dict) else ("", "brackets")
         message = f"inside {around} a comma ends the text; quote the whole: {before}{quoted(whole)}"
         self._report(event, "needs-quotes", message)

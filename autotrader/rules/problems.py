@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Literal
+from urllib.parse import quote
 
 Severity = Literal["error", "warning"]
 
 _WIDTH = 160  # columns of a rendered source line, line number included
+_AROUND = 500  # characters on either side of a place among which the columns shown are chosen
 _SHORT_LIST = 12
 
 
@@ -47,9 +51,9 @@ def render_text(problems: Iterable[Problem], sources: Mapping[str, str]) -> str:
     return "\n".join(rendered)
 
 
-def render_json(problems: Iterable[Problem]) -> list[dict[str, str | int]]:
-    """All problems as plain objects, in the order of render_text."""
-    return [
+def render_json(problems: Iterable[Problem], _sources: Mapping[str, str]) -> str:
+    """All problems as a JSON list of objects: file, line, column, length, code, severity, message."""
+    objects = [
         {
             "file": problem.file,
             "line": problem.line,
@@ -61,6 +65,58 @@ def render_json(problems: Iterable[Problem]) -> list[dict[str, str | int]]:
         }
         for problem in sorted(problems)
     ]
+    return json.dumps(objects, indent=1)
+
+
+def render_github(problems: Iterable[Problem], _sources: Mapping[str, str]) -> str:
+    """All problems as workflow commands, which GitHub shows beside the lines of a pull request."""
+    return "\n".join(
+        f"::{problem.severity} file={_property(problem.file)},line={problem.line},col={problem.column},"
+        f"endColumn={problem.column + problem.length},title={_property(problem.code)}::{_escaped(problem.message)}"
+        for problem in sorted(problems)
+    )
+
+
+def render_sarif(problems: Iterable[Problem], _sources: Mapping[str, str], codes: Mapping[str, str]) -> str:
+    """All problems as SARIF 2.1.0, which code scanning services read. codes: code -> what it means, in a line."""
+    found = sorted(problems)
+    rules = [
+        {"id": code, "shortDescription": {"text": codes.get(code, code)}}
+        for code in sorted({problem.code for problem in found})
+    ]
+    results = [
+        {
+            "ruleId": problem.code,
+            "level": problem.severity,
+            "message": {"text": problem.message},
+            "locations": [{"physicalLocation": _sarif_location(problem)}],
+        }
+        for problem in found
+    ]
+    driver = {"name": "autotrader validate", "rules": rules}
+    run = {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}
+    schema = "https://json.schemastore.org/sarif-2.1.0.json"
+    return json.dumps({"$schema": schema, "version": "2.1.0", "runs": [run]}, indent=1)
+
+
+def _sarif_location(problem: Problem) -> dict[str, object]:
+    path = PurePath(problem.file)
+    uri = quote(path.as_posix().encode("utf-8", "surrogateescape"))
+    region = {
+        "startLine": problem.line,
+        "startColumn": problem.column,
+        "endColumn": problem.column + problem.length,
+    }
+    return {"artifactLocation": {"uri": f"file://{uri}" if path.is_absolute() else uri}, "region": region}
+
+
+def _escaped(text: str) -> str:
+    """A text as the value of a workflow command: one line, and no % that would be decoded."""
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _escaped(text).replace(":", "%3A").replace(",", "%2C")
 
 
 def suggest(name: str, candidates: Iterable[str]) -> str | None:
@@ -83,11 +139,14 @@ def allowed(candidates: Iterable[str]) -> str:
 def _excerpt(problem: Problem, line: str) -> list[str]:
     """The source line, cut to a window around the place, and the caret line."""
     gutter = f"{problem.line:>5} | "
-    cells = [_shown(char) for char in line]
-    first = min(problem.column - 1, len(cells))
+    skipped = max(0, problem.column - 1 - _AROUND)  # a line of a megabyte is not looked through for each problem
+    part = line[skipped : problem.column - 1 + _AROUND]
+    cells = [_shown(char) for char in part]
+    first = min(problem.column - 1 - skipped, len(cells))
     last = min(first + max(1, problem.length), max(len(cells), first + 1))
     start, stop = _window(cells, first, last, _WIDTH - len(gutter) - 2)
-    before, after = "…" if start > 0 else "", "…" if stop < len(cells) else ""
+    before = "…" if skipped or start > 0 else ""
+    after = "…" if stop < len(cells) or skipped + len(part) < len(line) else ""
     shown = before + "".join(cells[start:stop]) + after
     indent = sum(map(_columns, [before, *cells[start:first]]))
     marks = max(1, sum(map(_columns, cells[first : min(last, stop)])))

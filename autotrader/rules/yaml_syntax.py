@@ -13,6 +13,7 @@ _BLOCK_KEY = re.compile(r"\s*(?:- +)*([\w.-]+|\"[^\"]*\"|'[^']*')\s*:[ \t]+(?=\S
 _FLOW_KEY = re.compile(r"[{,]\s*([\w.-]+|\"[^\"]*\"|'[^']*')\s*:\s+(?=\S)")
 _NEXT_FLOW_KEY = re.compile(r",\s*[\w.\"'-]+\s*:(?:\s|$)")
 _QUOTED_THEN_TEXT = re.compile(r"(\"(?:[^\"\\]|\\.)*\"|'(?:[^']|'')*')\s*[^\s,}\]#:]")
+_GLUED = re.compile(r"([ -]*[A-Za-z_]\w*):([^\s:].*)")
 _COLON = re.compile(r":(?:\s|$)")
 _STARTS_SOMETHING_ELSE = frozenset("!&*@`%|>?-]},:")
 
@@ -68,11 +69,11 @@ def _explain_structure(problem: str, error: yaml.MarkedYAMLError, lines: list[st
             line, column, 2, "syntax", "a backslash begins an escape inside double quotes; use single quotes, or \\\\"
         )
     if start and "expected ',' or" in problem:
-        bracket = lines[start.line][start.column : start.column + 1] or "{"
+        opening = lines[start.line]
+        bracket = opening[start.column : start.column + 1] or "{"
         closing = {"{": "}", "[": "]"}.get(bracket, "}")
         if line > start.line:
-            message = f'this "{bracket}" is not closed before line {line + 1}; add the missing "{closing}"'
-            return Finding(start.line, start.column, 1, "syntax", message)
+            return _unclosed(opening, start.line, start.column, bracket, closing, line)
         place = f"opened in line {start.line + 1}, column {start.column + 1}"
         return Finding(
             line, min(column, len(lines[line])), 1, "syntax",
@@ -80,6 +81,11 @@ def _explain_structure(problem: str, error: yaml.MarkedYAMLError, lines: list[st
         )  # fmt: skip
     if start and "could not find expected ':'" in problem:
         at = lines[start.line]
+        glued = _GLUED.match(at)
+        if glued and glued.start(2) > start.column:
+            message = f"a space must follow the colon: {glued[1].strip()}: {glued[2].partition(' #')[0].rstrip()}"
+            return Finding(start.line, start.column, len(glued[1].strip()) + 1, "syntax", message,
+                           f"{glued[1]}: {glued[2]}")  # fmt: skip
         return Finding(
             start.line, start.column, max(1, len(at.rstrip()) - start.column), "syntax",
             'expected "key: value", found text without a colon (a space must follow the colon)',
@@ -101,6 +107,27 @@ def _explain_structure(problem: str, error: yaml.MarkedYAMLError, lines: list[st
     return Finding(
         line, column, 1, "syntax", f"not readable as YAML: {problem}; check quotes, brackets and spaces here"
     )
+
+
+def _unclosed(text: str, line: int, column: int, bracket: str, closing: str, before: int) -> Finding:
+    """Why a bracket is not closed in its line: a quotation mark that is open, a comment that cuts, or forgotten."""
+    quote, opened = "", column
+    for at in range(column, len(text)):
+        char = text[at]
+        if quote:
+            quote = "" if char == quote else quote
+        elif char in "\"'" and text[at - 1] in " {[,":
+            quote, opened = char, at
+        elif char == "#" and text[at - 1] in " \t":
+            if closing not in text[at:]:
+                break
+            message = f'the # begins a comment, so that "{bracket}" is not closed; put the text with the # in quotes'
+            return Finding(line, at, 1, "syntax", message, text[:at].rstrip() + closing)
+    if quote:
+        message = f"this quotation mark is never closed; add a closing {quote}"
+        return Finding(line, opened, 1, "syntax", message, f"{text}{quote}{closing}")
+    message = f'this "{bracket}" is not closed before line {before + 1}; add the missing "{closing}"'
+    return Finding(line, column, 1, "syntax", message, text.partition(" #")[0].rstrip() + closing)
 
 
 def _value_at(line: str, column: int) -> _Value | None:

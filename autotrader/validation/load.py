@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import csv
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
-from autotrader.core.rulebook import Rulebook, build_rulebook
+from autotrader.core.rulebook import Rulebook
 from autotrader.core.strategy import Strategy
 from autotrader.core.types import Blackout
 from autotrader.plugins import registry
 from autotrader.rules.document import Document, DocumentError
-from autotrader.rules.problems import Problem
+from autotrader.rules.problems import Problem, suggest
 from autotrader.settings import Settings, StrategyParams, SystemSettings, config_hash
-from autotrader.validation.checks import Checked, check
-from autotrader.validation.salvage import salvage
+from autotrader.validation.blackouts import read_blackouts
+from autotrader.validation.checks import check
+from autotrader.validation.context import Checked, words
 from autotrader.validation.json_schema import STRATEGY_PARAMS, SYSTEM, structure_schema
-from autotrader.validation.structure import build, check_structure, read_document, without_repeats
+from autotrader.validation.salvage import salvage
+from autotrader.validation.structure import build, check_structure, read_document, read_text
 
 _PACKAGE = Path(__file__).parents[1]
 # One copy in the source tree, packaged beside the code when installed.
@@ -76,29 +78,29 @@ class Loaded:
 def load_configuration(folder: Path) -> Loaded:
     """Reads, checks and compiles the files of a folder. The parameters are required, the others have defaults."""
     paths = [folder / PARAMS_FILE]
-    paths += [path for name in (SYSTEM_FILE, BLACKOUTS_FILE) if (path := folder / name).exists()]
+    paths += [path for name in (SYSTEM_FILE, BLACKOUTS_FILE) if os.path.lexists(path := folder / name)]
     return load_files(paths)
 
 
 def load_files(paths: Sequence[Path]) -> Loaded:
     """The same for named files: default.yaml is the system's, *.csv are blackouts, any other the strategies'."""
     reading = _Reading()
-    params: StrategyParams | None = None
     checked: Checked | None = None
     system = SystemSettings()
     blackouts: tuple[Blackout, ...] = ()
-    for path in paths:
+    for path in dict.fromkeys(paths):
         if path.suffix == ".csv":
             blackouts += reading.blackouts(path)
         elif path.name == SYSTEM_FILE:
             system = reading.system(path) or system
         else:
-            params, checked = reading.params(path)
+            checked = reading.params(path)
     problems = tuple(sorted(reading.problems))
     configuration = None
-    if params is not None and checked is not None and not any(p.severity == "error" for p in problems):
+    if checked is not None and not any(problem.severity == "error" for problem in problems):
+        params = checked.rulebook.params
         settings = Settings(params, system, config_hash(params, checked.versions))
-        configuration = Configuration(settings, build_rulebook(params), blackouts, checked.plugin_classes)
+        configuration = Configuration(settings, checked.rulebook, blackouts, checked.plugin_classes)
     return Loaded(configuration, problems, reading.sources)
 
 
@@ -109,92 +111,96 @@ class _Reading:
         self.problems: list[Problem] = []
         self.sources: dict[str, str] = {}
 
-    def params(self, path: Path) -> tuple[StrategyParams | None, Checked | None]:
-        """The strategies' parameters where their structure is sound, and what the checks found out."""
-        document, problems = self._document(path)
+    def params(self, path: Path) -> Checked | None:
+        """What the checks found out about the strategies' parameters; None where the file has errors."""
+        document, problems, mended = self._document(path)
         if document is None:
             self.problems += problems
-            return None, None
-        problems = without_repeats(problems + check_structure(document, structure_schema(STRATEGY_PARAMS)))
-        sound: StrategyParams | None = None
+            return None
+        problems += _further(problems, check_structure(document, structure_schema(STRATEGY_PARAMS)), mended)
         if not problems:
             built = build(StrategyParams, document)
-            if isinstance(built, list):
-                problems = built
-            else:
-                sound = built
-        if sound is not None:
-            checked = check(sound, document, lambda at: at)
-            self.problems += checked.problems
-            return sound, checked
-        fallback = read_document(PACKAGED_CONFIG / PARAMS_FILE).data
-        salvaged = salvage(StrategyParams, document.data, fallback)
+            if not isinstance(built, list):
+                checked = check(built, document)
+                self.problems += checked.problems
+                return checked
+            problems = built
+        # Something is wrong with the form: whatever else is wrong is told all the same.
+        salvaged = salvage(StrategyParams, document.data, _packaged_params())
         if salvaged is not None:
-            mended, origin = salvaged
-            found = check(mended, document, origin).problems
-            problems = without_repeats(problems + [problem for problem in found if problem.severity == "error"])
+            found = check(salvaged.params, document, replace(salvaged, read=self._read_on(path, mended))).problems
+            problems += _further(problems, found, mended)
         self.problems += problems
-        return None, None
+        return None
 
     def system(self, path: Path) -> SystemSettings | None:
-        document, problems = self._document(path)
+        """The system's settings; None where the file has errors."""
+        document, problems, mended = self._document(path)
         if document is not None:
-            problems = without_repeats(problems + check_structure(document, structure_schema(SYSTEM)))
+            problems += _further(problems, check_structure(document, structure_schema(SYSTEM)), mended)
             if not problems:
                 built = build(SystemSettings, document)
                 if isinstance(built, SystemSettings):
                     self._check_plugins(built, document)
                     return built
                 problems = built
+            salvaged = salvage(SystemSettings, document.data, {})
+            if salvaged is not None:
+                self._check_plugins(salvaged.params, document)
         self.problems += problems
         return None
 
     def blackouts(self, path: Path) -> tuple[Blackout, ...]:
         """The rows of blackouts.csv: symbol, from, to, reason."""
         try:
-            text = path.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-            self.problems.append(Problem(str(path), 1, 1, "unreadable", f"cannot be read: {reason}"))
+            text = read_text(path)
+        except DocumentError as error:
+            self.sources[str(path)] = error.text
+            self.problems += error.problems
             return ()
         self.sources[str(path)] = text
-        rows = list(csv.reader(text.splitlines()))
-        if not rows or [name.strip() for name in rows[0]] != ["symbol", "from", "to", "reason"]:
-            message = "the first line must be symbol,from,to,reason"
-            self.problems.append(Problem(str(path), 1, 1, "blackouts", message))
-            return ()
-        found = []
-        for line, row in enumerate(rows[1:], start=2):
-            if not any(cell.strip() for cell in row):
-                continue
-            try:
-                symbol, first, last, reason = (cell.strip() for cell in row)
-                item = Blackout(symbol, date.fromisoformat(first), date.fromisoformat(last), reason)
-            except ValueError:
-                message = "expected symbol,from,to,reason with dates like 2026-01-31"
-                self.problems.append(Problem(str(path), line, 1, "blackouts", message))
-                continue
-            if not item.symbol or item.first > item.last:
-                message = "the symbol is empty" if not item.symbol else f"{item.first} is after {item.last}"
-                self.problems.append(Problem(str(path), line, 1, "blackouts", message))
-                continue
-            found.append(item)
-        return tuple(found)
+        found, problems = read_blackouts(text, str(path))
+        self.problems += problems
+        return found
 
-    def _document(self, path: Path) -> tuple[Document | None, list[Problem]]:
+    def _read_on(self, path: Path, lines: frozenset[int]) -> frozenset[str]:
+        """The words of some lines, from 1, as they were written."""
+        source = self.sources[str(path)].split("\n")
+        return frozenset(words([source[line - 1] for line in lines]))
+
+    def _document(self, path: Path) -> tuple[Document | None, list[Problem], frozenset[int]]:
+        """The document as far as it can be read, its problems, and the lines with stand-ins."""
         try:
             document = read_document(path)
         except DocumentError as error:
             self.sources[str(path)] = error.text
-            return error.document, list(error.problems)
+            return error.document, list(error.problems), error.mended
         self.sources[str(path)] = document.text
-        return document, []
+        return document, [], frozenset()
 
     def _check_plugins(self, system: SystemSettings, document: Document) -> None:
-        for kind, name, known in (
-            ("feed", system.feed.name, registry.feeds()),
-            ("broker", system.broker.name, registry.brokers()),
+        for kind, name, installed in (
+            ("feed", system.feed.name, registry.feeds),
+            ("broker", system.broker.name, registry.brokers),
         ):
+            try:
+                known = installed()
+            except registry.PluginError as error:
+                self.problems.append(document.problem((kind, "name"), "failing-plugin", str(error)))
+                continue
             if name not in known and known:
-                message = f'there is no {kind} plugin "{name}"; installed: {", ".join(known)}'
+                near = suggest(name, known)
+                hint = f'did you mean "{near}"?' if near else f"installed: {', '.join(known)}"
+                message = f'there is no {kind} plugin "{name}"; {hint}'
                 self.problems.append(document.problem((kind, "name"), "unknown-plugin", message))
+
+
+def _further(problems: list[Problem], found: list[Problem], mended: frozenset[int]) -> list[Problem]:
+    """What is found beyond the earlier problems: elsewhere, and not about what stands in for a broken value."""
+    places = {(problem.line, problem.column) for problem in problems}
+    return [each for each in found if each.line not in mended and (each.line, each.column) not in places]
+
+
+@cache
+def _packaged_params() -> dict[str, Any]:
+    return read_document(PACKAGED_CONFIG / PARAMS_FILE).data

@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path as FilePath
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from autotrader.rules.document import MAX_BYTES, Document, DocumentError, Path, load
+from autotrader.rules.document import MAX_BYTES, Document, DocumentError, Path, decode, load
 from autotrader.rules.problems import Problem, allowed, suggest
-from autotrader.settings import Settings, StrategyParams, SystemSettings, config_hash
-from autotrader.validation.json_schema import STRATEGY_PARAMS, SYSTEM, Schema, generate_schemas, structure_schema
-
-__all__ = [
-    "Loaded",
-    "build",
-    "check_structure",
-    "generate_schemas",
-    "load_settings",
-    "read_document",
-    "without_repeats",
-]
+from autotrader.validation.json_schema import Schema
 
 MAX_PROBLEMS = 100
 
@@ -36,73 +24,29 @@ _PYDANTIC_TYPES = {
     "float_type": "number", "int_type": "integer", "int_from_float": "integer", "string_type": "string",
     "bool_type": "boolean", "list_type": "array", "tuple_type": "array", "dict_type": "object", "model_type": "object",
     "model_attributes_type": "object", "mapping_type": "object",
+    "float_parsing": "number", "int_parsing": "integer", "bool_parsing": "boolean",
 }  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """What the files of a configuration folder gave. settings: None where any problem is an error.
-
-    documents: file -> document, as far as it could be read. sources: file -> text, for rendering problems.
-    params_file and system_file are the two names in them.
-    """
-
-    settings: Settings | None
-    problems: list[Problem]
-    documents: Mapping[str, Document]
-    sources: Mapping[str, str]
-    params_file: str
-    system_file: str
-
-
-def load_settings(folder: FilePath, versions: Mapping[str, str] | None = None) -> Loaded:
-    """Read strategy_params.yaml and default.yaml in `folder`; without the latter, the system's defaults.
-
-    versions: name -> version of whatever else decides, for the configuration's hash.
-    """
-    documents: dict[str, Document] = {}
-    sources: dict[str, str] = {}
-    params_path, system_path = folder / "strategy_params.yaml", folder / "default.yaml"
-    params, problems = _part(StrategyParams, STRATEGY_PARAMS, params_path, documents, sources)
-    system: SystemSettings | None = SystemSettings()
-    if system_path.exists():
-        system, found = _part(SystemSettings, SYSTEM, system_path, documents, sources)
-        problems += found
-    settings = None
-    if params is not None and system is not None:
-        settings = Settings(params, system, config_hash(params, versions or {}))
-    return Loaded(settings, sorted(problems), documents, sources, str(params_path), str(system_path))
-
-
-def _part(
-    model: type[M], schema: str, path: FilePath, documents: dict[str, Document], sources: dict[str, str]
-) -> tuple[M | None, list[Problem]]:
-    try:
-        document: Document | None = read_document(path)
-        problems: list[Problem] = []
-    except DocumentError as error:
-        document, problems = error.document, error.problems
-        sources[str(path)] = error.text
-    if document is None:
-        return None, problems
-    documents[str(path)], sources[str(path)] = document, document.text
-    problems = without_repeats(problems + check_structure(document, structure_schema(schema)))
-    if problems:  # the model would say the same again
-        return None, problems
-    built = build(model, document)
-    return (None, built) if isinstance(built, list) else (built, [])
 
 
 def read_document(path: FilePath) -> Document:
     """The document in a file. Raises DocumentError, for an unreadable file too."""
+    return load(_read(path), str(path))
+
+
+def read_text(path: FilePath) -> str:
+    """The text of a file with plain line ends. Raises DocumentError for what is unreadable or no text."""
+    return decode(_read(path), str(path))
+
+
+def _read(path: FilePath) -> bytes:
     try:
         with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
+            return file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = getattr(error, "strerror", None) or str(error)
-        message = f"cannot be read: {reason[0].lower()}{reason[1:]}"
+        hint = "; --config takes a folder" if isinstance(error, IsADirectoryError) else ""
+        message = f"cannot be read: {reason[0].lower()}{reason[1:]}{hint}"
         raise DocumentError([Problem(str(path), 1, 1, "unreadable", message)]) from None
-    return load(content, str(path))
 
 
 def without_repeats(problems: list[Problem]) -> list[Problem]:
@@ -158,7 +102,10 @@ def _schema_problems(document: Document, error: Any, at: Path, root: Schema) -> 
     elif keyword == "not" and "errorMessage" in schema:
         yield document.problem(path, "unknown-key", schema["errorMessage"], key=True)
     else:
-        yield document.problem(path, *_schema_message(keyword, wanted, value, schema))
+        code, message = _schema_message(keyword, wanted, value, schema)
+        if value is None and document.comment_follows(path):
+            message += "; what follows the # is a comment"
+        yield document.problem(path, code, message)
 
 
 def _schema_message(keyword: str | None, wanted: Any, value: Any, schema: Any) -> tuple[str, str]:
@@ -169,13 +116,14 @@ def _schema_message(keyword: str | None, wanted: Any, value: Any, schema: Any) -
         case "enum" | "const":
             return "not-allowed", _not_among(value, wanted if keyword == "enum" else [wanted])
         case "minimum" | "exclusiveMinimum" | "maximum" | "exclusiveMaximum":
-            return "out-of-range", f"{value} is out of range; {_BOUNDS[keyword]} {_number(wanted)}"
+            return "out-of-range", _out_of_range(value, keyword, wanted)
         case "pattern":
             return "wrong-form", _wrong_type(_expected(schema), value)
         case "minItems" | "minProperties" | "minLength":
             return "too-few", f"expected at least {wanted} {'entry' if wanted == 1 else 'entries'}, found {len(value)}"
         case "maxItems" | "maxProperties" | "maxLength":
-            return "too-many", f"expected at most {wanted}, found {len(value)}"
+            what = " characters" if isinstance(value, str) else ""
+            return "too-many", f"expected at most {wanted}{what}, found {len(value)}"
         case _:
             return "not-allowed", f"{_found(value)} is not allowed here"
 
@@ -237,7 +185,7 @@ def _model_problem(document: Document, details: Any, at: Path) -> Problem:
         return document.problem(path, "wrong-type", _wrong_type(_TYPE_WORDS[_PYDANTIC_TYPES[kind]], value))
     if kind.startswith(("greater_than", "less_than")) and context:
         ((bound, limit),) = context.items()
-        return document.problem(path, "out-of-range", f"{value} is out of range; {_BOUNDS[bound]} {_number(limit)}")
+        return document.problem(path, "out-of-range", _out_of_range(value, bound, limit))
     if kind == "literal_error":
         return document.problem(path, "not-allowed", f"expected {context['expected']}, found {_found(value)}")
     message = str(context["error"]) if kind == "value_error" else details["msg"][:1].lower() + details["msg"][1:]
@@ -292,10 +240,17 @@ def _found(value: Any) -> str:
     return _TYPE_WORDS["array" if isinstance(value, list) else "object"]
 
 
+def _out_of_range(value: Any, bound: str, limit: Any) -> str:
+    percent = f"; did you mean {_number(value)}%?" if limit == 1 and 1 < value <= 100 else ""
+    return f"{_number(value)} is out of range; {_BOUNDS[bound]} {_number(limit)}{percent}"
+
+
 def _wrong_type(what: str, value: Any) -> str:
     hint = ""
     if isinstance(value, str) and "number" in what and _reads_as_number(value):
         hint = f"; write {value.strip().replace(' ', '')} without quotes or spaces"
+    elif isinstance(value, str) and "number" in what and _reads_as_number(value.replace(",", ".", 1)):
+        hint = f"; write {value.strip().replace(',', '.', 1)}, with a point"
     return f"expected {what}, found {_found(value)}{hint}"
 
 

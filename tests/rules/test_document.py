@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autotrader.rules.document import MAX_BYTES, MAX_DEPTH, Document, DocumentError, load
-from autotrader.rules.problems import Problem, allowed, render_json, render_text, suggest
+from autotrader.rules.problems import Problem, allowed, render_github, render_json, render_text, suggest
 
 
 def problems(text: str | bytes) -> list[Problem]:
@@ -367,8 +368,9 @@ def test_a_problem_is_rendered_with_its_line_and_a_caret() -> None:
 def test_problems_come_in_order_of_file_line_and_column() -> None:
     mixed = [Problem("b", 1, 1, "x", "m"), Problem("a", 10, 1, "x", "m"), Problem("a", 9, 5, "x", "m")]
     assert [line[:5] for line in render_text(mixed, {}).split("\n")] == ["a:9:5", "a:10:", "b:1:1"]
-    assert [entry["line"] for entry in render_json(mixed)] == [9, 10, 1]
-    assert set(render_json(mixed)[0]) == {"file", "line", "column", "length", "code", "severity", "message"}
+    objects = json.loads(render_json(mixed, {}))
+    assert [entry["line"] for entry in objects] == [9, 10, 1]
+    assert set(objects[0]) == {"file", "line", "column", "length", "code", "severity", "message"}
 
 
 def test_tabs_and_wide_and_combining_characters_do_not_shift_the_caret() -> None:
@@ -385,6 +387,18 @@ def test_a_long_line_is_cut_to_a_window_around_the_place() -> None:
     _, shown, caret = render_text([Problem("f", 1, 501, "c", "m", length=4)], {"f": line}).split("\n")
     assert len(shown) <= 160
     assert shown[caret.index("^") : caret.rindex("^") + 1] == "HERE"
+
+
+def test_a_line_of_a_megabyte_is_shown_as_quickly_as_any() -> None:
+    many = [Problem("f", 1, column, "c", "m", length=4) for column in range(1, 1_000_000, 20_000)]
+    start = time.perf_counter()
+    render_text(many, {"f": "{" * 1_000_000})
+    assert time.perf_counter() - start < 2
+
+
+def test_a_workflow_command_stays_one_line_whatever_is_in_it() -> None:
+    shown = render_github([Problem("a,b:c.yaml", 2, 3, "code", "50%\nmore: x", length=4)], {})
+    assert shown == "::error file=a%2Cb%3Ac.yaml,line=2,col=3,endColumn=7,title=code::50%25%0Amore: x"
 
 
 def test_control_characters_never_reach_the_terminal() -> None:
