@@ -405,7 +405,7 @@ class Exit(_Model):
     params: Params = Field(default={}, description=_PARAMS)
     rules: Items[ExitRule] = Field(description="In order, on every minute bar; the first match decides, none: hold.")
     reentry: RejectRules = Field(
-        default=RejectRules(), description="Any match keeps a symbol from being entered again."
+        default_factory=RejectRules, description="Any match keeps a symbol from being entered again."
     )
 
 
@@ -437,7 +437,7 @@ class StrategyParams(_Model):
     )
     regime: Regime
     strategy_defaults: NamedValues = Field(
-        default=NamedValues(), description="The values of a strategy that does not give its own."
+        default_factory=NamedValues, description="The values of a strategy that does not give its own."
     )
     strategies: dict[Name, Strategy] = Field(min_length=1, description="Strategies by name.")
     ranking: Ranking
@@ -486,14 +486,14 @@ class Logging(_Model):
 class SystemSettings(_Model):
     """What the operator decides: data, broker, files, logging. Nothing here changes a trading decision."""
 
-    feed: Feed = Field(default=Feed(), description="Where market data come from.")
-    broker: Broker = Field(default=Broker(), description="Where orders go.")
-    paths: Paths = Field(default=Paths(), description="Where files go.")
+    feed: Feed = Field(default_factory=Feed, description="Where market data come from.")
+    broker: Broker = Field(default_factory=Broker, description="Where orders go.")
+    paths: Paths = Field(default_factory=Paths, description="Where files go.")
     universe: str | None = Field(
         default=None,
         description="A CSV file with the columns symbol, name, sector; null: the list that batch.scan_universe names.",
     )
-    logging: Logging = Field(default=Logging(), description="What is logged.")
+    logging: Logging = Field(default_factory=Logging, description="What is logged.")
 
 
 @dataclass(frozen=True, slots=True)

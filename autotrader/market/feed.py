@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
 from autotrader.clock import Calendar, CalendarError
 from autotrader.errors import AutotraderError
 
 if TYPE_CHECKING:
+    from autotrader.core.gap_filter import Quote
     from autotrader.core.panel import Panel
 
 
@@ -61,6 +62,64 @@ class Feed(BarSource, Protocol):
 
         The last one worth asking for is the earlier of this and the calendar's last completed session.
         """
+        ...
+
+
+class StreamedBar(NamedTuple):
+    """A minute bar as it came. start: of its minute, aware. USD and shares."""
+
+    symbol: str
+    start: datetime
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+
+
+@dataclass(frozen=True, slots=True)
+class ShareSplit:
+    """`new` shares take the place of `old` before the session's open."""
+
+    symbol: str
+    session: date
+    new: int
+    old: int
+
+
+class LiveFeed(Feed, Protocol):
+    """A feed that also knows the running session. Synchronous; every call returns or raises in bounded time.
+
+    What streams is collected elsewhere (a thread of the feed's own) and only handed over here; a stream that breaks
+    comes back by itself and never raises into a caller.
+    """
+
+    def quotes(self, symbols: Sequence[str]) -> Mapping[str, Quote]:
+        """The latest price of each symbol with its age and spread; one without a price is absent. FeedError."""
+        ...
+
+    def splits(self, symbols: Sequence[str], session: date) -> Sequence[ShareSplit]:
+        """The splits that take effect before the open of `session`. FeedError."""
+        ...
+
+    def minute_bars(self, symbols: Sequence[str], start: datetime, end: datetime) -> Sequence[StreamedBar]:
+        """Bars whose minute starts in [start, end), by time and symbol: what a stream has missed. FeedError."""
+        ...
+
+    def watch(self, symbols: Collection[str]) -> None:
+        """The symbols whose minute bars are to be streamed from now on; replaces those of an earlier call."""
+        ...
+
+    def streamed(self) -> Sequence[StreamedBar]:
+        """What came since the last call, as it came: late, twice, out of order, or not at all. Never blocks."""
+        ...
+
+    def last_heard(self) -> datetime | None:
+        """When the stream last said anything at all; None: not since it was opened."""
+        ...
+
+    def close(self) -> None:
+        """Ends the stream."""
         ...
 
 

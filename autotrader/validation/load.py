@@ -9,6 +9,8 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from autotrader.core.rulebook import Rulebook
 from autotrader.core.strategy import Strategy
 from autotrader.core.types import Blackout
@@ -19,7 +21,6 @@ from autotrader.settings import Settings, StrategyParams, SystemSettings, config
 from autotrader.validation.blackouts import read_blackouts
 from autotrader.validation.checks import check
 from autotrader.validation.context import Checked, words
-from autotrader.validation.json_schema import STRATEGY_PARAMS, SYSTEM, structure_schema
 from autotrader.validation.salvage import salvage
 from autotrader.validation.structure import build, check_structure, read_document, read_text
 
@@ -117,14 +118,12 @@ class _Reading:
         if document is None:
             self.problems += problems
             return None
-        problems += _further(problems, check_structure(document, structure_schema(STRATEGY_PARAMS)), mended)
-        if not problems:
-            built = build(StrategyParams, document)
-            if not isinstance(built, list):
-                checked = check(built, document)
-                self.problems += checked.problems
-                return checked
-            problems = built
+        built = build(StrategyParams, document)
+        if not problems and not isinstance(built, list):
+            checked = check(built, document)
+            self.problems += checked.problems
+            return checked
+        problems += _form(StrategyParams, document, built, problems, mended)
         # Something is wrong with the form: whatever else is wrong is told all the same.
         salvaged = salvage(StrategyParams, document.data, _packaged_params())
         if salvaged is not None:
@@ -137,13 +136,11 @@ class _Reading:
         """The system's settings; None where the file has errors."""
         document, problems, mended = self._document(path)
         if document is not None:
-            problems += _further(problems, check_structure(document, structure_schema(SYSTEM)), mended)
-            if not problems:
-                built = build(SystemSettings, document)
-                if isinstance(built, SystemSettings):
-                    self._check_plugins(built, document)
-                    return built
-                problems = built
+            built = build(SystemSettings, document)
+            if not problems and isinstance(built, SystemSettings):
+                self._check_plugins(built, document)
+                return built
+            problems += _form(SystemSettings, document, built, problems, mended)
             salvaged = salvage(SystemSettings, document.data, {})
             if salvaged is not None:
                 self._check_plugins(salvaged.params, document)
@@ -193,6 +190,21 @@ class _Reading:
                 hint = f'did you mean "{near}"?' if near else f"installed: {', '.join(known)}"
                 message = f'there is no {kind} plugin "{name}"; {hint}'
                 self.problems.append(document.problem((kind, "name"), "unknown-plugin", message))
+
+
+def _form(
+    model: type[BaseModel],
+    document: Document,
+    built: BaseModel | list[Problem],
+    problems: list[Problem],
+    mended: frozenset[int],
+) -> list[Problem]:
+    """What is wrong with the form. The schema says it better than the model, but is slower to ask."""
+    from autotrader.validation.json_schema import STRATEGY_PARAMS, SYSTEM, structure_schema
+
+    schema = structure_schema(STRATEGY_PARAMS if model is StrategyParams else SYSTEM)
+    found = check_structure(document, schema) or (built if isinstance(built, list) else [])
+    return _further(problems, found, mended)
 
 
 def _further(problems: list[Problem], found: list[Problem], mended: frozenset[int]) -> list[Problem]:

@@ -236,40 +236,33 @@ def indicators(open_: Array, high: Array, low: Array, close: Array, volume: Arra
 
 def screen(bars: Bars) -> Mask:
     """Where a scan of the last 250 sessions, at least 60 bars of them, may trust a symbol."""
-    close, volume = bars.close, bars.volume
-    usable = np.zeros(close.shape, dtype=np.bool_)
-    for row in range(len(close)):
-        here = ~np.isnan(close[row])
-        good = (bars.open[row] > 0) & (bars.high[row] > 0) & (bars.low[row] > 0) & (close[row] > 0) & (volume[row] >= 0)
-        count, wrong = last_250(here), last_250(here & ~good)
-        starts = np.maximum(np.arange(len(here)) - 249, 0)
-        following = np.where(here, np.arange(len(here)), len(here))
-        following = np.minimum.accumulate(following[::-1])[::-1]  # the next bar at or after each session
-        unbroken = count == np.arange(len(here)) + 1 - following[starts]
-        flat = np.zeros(len(here), dtype=np.bool_)
-        if len(here) >= 20:
-            windows = sliding_window_view(close[row], 20)
-            flat[19:] = windows.max(axis=1) == windows.min(axis=1)
-        usable[row] = here & (volume[row] > 0) & (count >= 60) & (wrong == 0) & unbroken & ~flat
-    return usable
+    here, sessions = ~np.isnan(bars.close), np.arange(bars.close.shape[1])
+    good = (bars.volume >= 0) & (bars.open > 0) & (bars.high > 0) & (bars.low > 0) & (bars.close > 0)
+    count = last_250(here)
+    following = np.where(here, sessions, len(sessions))
+    following = np.minimum.accumulate(following[:, ::-1], axis=1)[:, ::-1]  # the next bar at or after each session
+    unbroken = count == sessions + 1 - following[:, np.maximum(sessions - 249, 0)]
+    still = np.zeros(here.shape, dtype=np.int64)
+    still[:, 1:] = np.cumsum(bars.close[:, 1:] == bars.close[:, :-1], axis=1)
+    flat = np.zeros(here.shape, dtype=np.bool_)
+    flat[:, 19:] = still[:, 19:] - still[:, : max(0, len(sessions) - 19)] == 19
+    return here & (bars.volume > 0) & (count >= 60) & (last_250(here & ~good) == 0) & unbroken & ~flat
 
 
 def last_250(what: Mask) -> NDArray[np.int64]:
-    total = np.cumsum(what)
-    total[250:] = total[250:] - total[:-250].copy()
+    total = np.cumsum(what, axis=1)
+    total[:, 250:] -= total[:, :-250].copy()
     return total
 
 
 def percentile(values: Array, usable: Mask) -> Array:
     """(rank - 1) / (n - 1) among the usable symbols of each day."""
-    out = np.full_like(values, np.nan)
-    for day in range(values.shape[1]):
-        rows = np.flatnonzero(usable[:, day] & ~np.isnan(values[:, day]))
-        if len(rows) == 1:
-            out[rows, day] = 0.5
-        elif len(rows):
-            out[rows[np.argsort(values[rows, day])], day] = np.arange(len(rows)) / (len(rows) - 1)
-    return out
+    known = usable & ~np.isnan(values)
+    order = np.argsort(np.where(known, values, np.inf), axis=0)
+    rank = np.empty_like(values)
+    np.put_along_axis(rank, order, np.arange(len(values), dtype=float)[:, None], axis=0)
+    count = known.sum(axis=0)
+    return np.where(known, np.where(count > 1, rank / np.maximum(count - 1, 1), 0.5), np.nan)
 
 
 def regime_of(bars: Bars) -> list[str]:
@@ -328,34 +321,39 @@ def candidates(
     last: int,
 ) -> dict[int, list[Candidate]]:
     """The twelve best of each session, at most three of a sector, one of a symbol."""
-    table: dict[int, list[tuple[float, int, str, bool]]] = {}
-    sides: dict[tuple[int, int], set[bool]] = {}
+    mood = np.array(regimes)
+    parts = []
     for strategy, short, where, one, two in signals(bars.close, x):
+        where[:, :first] = where[:, last:] = False
         rows, days = np.nonzero(where & usable)
         strength = 0.5 * np.clip(one[rows, days], 0, 1) + 0.5 * np.clip(two[rows, days], 0, 1)
         room = np.clip(x["atr"][rows, days] / bars.close[rows, days] / 0.05, 0, 1)
-        score = 0.40 * strength + 0.20 * room + 0.15 * x["liquidity"][rows, days]
-        fit = {name: 0.25 * row[strategy] / max(row.values()) for name, row in WEIGHTS.items()}
-        for row, day, value in zip(rows.tolist(), days.tolist(), score.tolist(), strict=True):
-            if first <= day < last:
-                table.setdefault(day, []).append((-(value + fit[regimes[day]]), row, strategy, short))
-                sides.setdefault((day, row), set()).add(short)
+        fit = np.zeros(len(rows))
+        for regime, weights in WEIGHTS.items():
+            fit[mood[days] == regime] = weights[strategy] / max(weights.values())
+        score = 0.40 * strength + 0.20 * room + 0.25 * fit + 0.15 * x["liquidity"][rows, days]
+        parts.append((days, -score, rows, np.full(len(rows), STRATEGIES.index(strategy)), np.full(len(rows), short)))
+    day, worse, row, strategy_, short_ = (np.concatenate(column) for column in zip(*parts, strict=True))
+    pair = day * len(bars.symbols) + row
+    conflicting = np.intersect1d(pair[short_], pair[~short_])
+    keep = ~np.isnan(worse) & ~np.isin(pair, conflicting)
+    order = np.lexsort((strategy_, row, worse, day))
+    order = order[keep[order]]
     found: dict[int, list[Candidate]] = {}
-    for day, fired in table.items():
-        weights = WEIGHTS[regimes[day]]
-        taken: set[int] = set()
-        in_sector: dict[str, int] = {}
-        best: list[Candidate] = []
-        for score_, row, strategy, short in sorted(fired):
-            if len(sides[day, row]) > 1 or row in taken or math.isnan(score_) or weights[strategy] < 0.05:
-                continue
-            taken.add(row)
-            sector = sectors[row]
-            if in_sector.get(sector, 0) < 3 and len(best) < 12:
-                in_sector[sector] = in_sector.get(sector, 0) + 1
-                atr, close = float(x["atr"][row, day]), float(bars.close[row, day])
-                best.append(Candidate(row, strategy, short, len(best) + 1, close, atr, weights[strategy]))
-        found[day] = best
+    taken: set[int] = set()
+    in_sector: dict[str, int] = {}
+    for t, r, s, short in zip(*(column[order].tolist() for column in (day, row, strategy_, short_)), strict=True):
+        if t not in found:
+            found[t], taken, in_sector = [], set(), {}
+        weight = WEIGHTS[regimes[t]][STRATEGIES[s]]
+        if r in taken or weight < 0.05:
+            continue
+        taken.add(r)
+        sector = sectors[r]
+        if in_sector.get(sector, 0) < 3 and len(found[t]) < 12:
+            in_sector[sector] = in_sector.get(sector, 0) + 1
+            atr, close = float(x["atr"][r, t]), float(bars.close[r, t])
+            found[t].append(Candidate(r, STRATEGIES[s], short, len(found[t]) + 1, close, atr, weight))
     return found
 
 

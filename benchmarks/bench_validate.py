@@ -1,0 +1,78 @@
+"""`autotrader validate`: from a cold start, and its work alone, against what it stands on.
+
+.venv/bin/python benchmarks/bench_validate.py [--check]
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import yaml
+from harness import ROOT, Report, compare
+from jsonschema import Draft202012Validator
+
+from autotrader.validation.load import load_configuration
+
+CONFIG = ROOT / "config"
+FLOOR = "import pydantic, yaml, jsonschema, typer"
+REPEATS = 7
+COLD_LIMIT = 2.6
+WARM_LIMIT = 6.0
+MANY_LIMIT = 6.0
+
+
+def main() -> None:
+    report = Report("Checking the default configuration, CPU time")
+    best = [float("inf"), float("inf")]
+    validate = [str(Path(sys.executable).with_name("autotrader")), "validate", "--home", str(ROOT)]
+    for _ in range(REPEATS + 1):
+        for index, command in enumerate((validate, [sys.executable, "-c", FLOOR])):
+            best[index] = min(best[index], _cpu_seconds(command))
+    report.add("autotrader validate, against importing what it uses", best[0], best[1], COLD_LIMIT)
+    with tempfile.TemporaryDirectory() as name:
+        for what, folder, limit in (
+            ("loading and checking, against YAML and JSON Schema", CONFIG, WARM_LIMIT),
+            ("the same with 1,000 exit rules more", _with_rules(Path(name), 1000), MANY_LIMIT),
+        ):
+            path = folder / "strategy_params.yaml"
+            ours, theirs = compare(lambda folder=folder: load_configuration(folder), lambda path=path: _plain(path))
+            report.add(what, ours, theirs, limit)
+    report.finish()
+
+
+def _plain(path: Path) -> None:
+    """The least that a checker with less to say does: parse, and hold against the same schema."""
+    data = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+    schema = json.loads((CONFIG / "schemas" / "strategy_params.schema.json").read_text(encoding="utf-8"))
+    assert not list(Draft202012Validator(schema).iter_errors(data))
+
+
+def _with_rules(folder: Path, count: int) -> Path:
+    text = (CONFIG / "strategy_params.yaml").read_text(encoding="utf-8")
+    rules = "".join(
+        f"    - {{name: rule_{number}, when: loss_pct >= {number}.5 and days_held > {number}, then: hold}}\n"
+        for number in range(count)
+    )
+    first = "    - {name: emergency_immediate"
+    assert first in text
+    (folder / "strategy_params.yaml").write_text(text.replace(first, rules + first, 1), encoding="utf-8")
+    return folder
+
+
+def _cpu_seconds(command: list[str]) -> float:
+    """User and system time of one process, from its start to its end."""
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"{' '.join(command)} ended with {process.returncode}")
+    return usage.ru_utime + usage.ru_stime
+
+
+if __name__ == "__main__":
+    main()
