@@ -10,6 +10,8 @@ from datetime import date, datetime
 from autotrader.core import events as ev
 from autotrader.core.strategy import Direction
 
+LET_STAND = "let stand"  # how a difference is resolved that a person accepts without a change of the journal
+
 
 class BookError(ValueError):
     """An event that contradicts the book: a fill of an unknown order, more filled than ordered, a flipped sign."""
@@ -38,7 +40,7 @@ class HeldPosition:
     bars_held: int = 0
     bars_before: int = 0  # of bars_held, those of earlier sessions
     costs: float = 0.0
-    leaving: tuple[str, str] | None = None  # reason and rule, once an exit was ordered: it is left until it is flat
+    leaving: tuple[str, str] | None = None  # reason and rule, once it was decided: it is left until it is flat
     realized: float = 0.0
     left_quantity: float = 0.0
     left_value: float = 0.0
@@ -133,9 +135,14 @@ class Book:
     number: int = 0
     peak: float = 0.0
     worst_drawdown: float = 0.0
-    done: dict[tuple[date, str], datetime] = field(default_factory=dict)  # the current session's stages
+    done: dict[tuple[date, str], ev.StageDone] = field(default_factory=dict)  # the current session's stages
     entered: dict[str, str] = field(default_factory=dict)  # order id -> symbol: the entries that opened, this session
-    _attempts: dict[str, int] = field(default_factory=dict)  # symbol -> exits ordered in this session
+    differences: dict[tuple[str, str], ev.Difference] = field(default_factory=dict)  # unresolved, by kind and subject
+    accepted: dict[tuple[str, str], str] = field(default_factory=dict)  # differences a person lets stand, as found
+    paused: ev.Paused | None = None
+    flatten: ev.Flattened | None = None  # asked for, and not everything is flat yet
+    ended: dict[str, Order] = field(default_factory=dict)  # orders that ended without all their shares, by id
+    _attempts: dict[tuple[str, str], int] = field(default_factory=dict)  # symbol, leg -> orders of this session
     _numbers: dict[date, int] = field(default_factory=dict)
     _order_ids: set[str] = field(default_factory=set)
     _pasts: dict[str, _Past] = field(default_factory=dict)
@@ -153,6 +160,11 @@ class Book:
                 held.best_price, held.worst_price, held.bars_held = event.best_price, event.worst_price, event.bars_held
             case ev.Ordered():
                 self._ordered(event)
+            case ev.Leaving():
+                held = self._held(event.symbol, "a decision to leave")
+                held.leaving = held.leaving or (event.reason, event.rule)
+            case ev.Revived():
+                self._revived(event)
             case ev.Filled():
                 self._filled(event)
             case ev.OrderEnded():
@@ -162,7 +174,7 @@ class Book:
             case ev.SessionClosed():
                 self._closed(event)
             case ev.StageDone():
-                self.done[event.session, event.stage] = event.at
+                self.done[event.session, event.stage] = event
             case ev.Split():
                 self._split(event)
             case ev.Charged():
@@ -172,6 +184,25 @@ class Book:
                 self.worst_drawdown = 0.0
                 if self.equity_history:  # before the first close the peak is the cash at the start, and stays
                     self.peak = self.equity_history[-1][1]
+            case ev.Corrected():
+                self._corrected(event)
+            case ev.ConfigAdopted():
+                held = self._held(event.symbol, "another configuration")
+                held.plan = replace(held.plan, config_hash=event.config_hash, stop_distance=event.stop_distance)
+            case ev.Difference():
+                self.differences[event.kind, event.subject] = event
+            case ev.Resolved():
+                self._resolved(event)
+            case ev.Paused():
+                self.paused = event
+            case ev.Resumed():
+                self.paused = self.flatten = None
+            case ev.Flattened():
+                self.flatten = None if event.done else event
+                for held in self.positions.values():
+                    held.leaving = held.leaving or ("flatten", "flatten")
+            case ev.StageFailed() | ev.Alerted():
+                pass  # said for the record; the account is as it was
 
     def fold(self, events: Iterable[ev.Event]) -> Book:
         for event in events:
@@ -215,9 +246,9 @@ class Book:
             raise BookError(f"order {event.order_id} is there already")
         if event.quantity < 1:
             raise BookError(f"order {event.order_id} of {event.quantity} shares")
-        live = next((o for o in self.orders.values() if o.ordered.symbol == event.symbol
-                     and o.ordered.leg == event.leg), None)  # fmt: skip
-        if live is not None:
+        for live in self.live_orders(event.symbol):
+            # an exit waits until nothing else is open, so that no two orders can sell the same shares; a stop does
+            # not rest while an entry is open, nor two of a kind
             raise BookError(f"{event.symbol}: {event.order_id} while {live.ordered.order_id} is live")
         held = self.positions.get(event.symbol)
         if event.leg == "entry":
@@ -229,11 +260,18 @@ class Book:
             if held is None or held.direction != event.direction or event.quantity > held.quantity:
                 raise BookError(f"{event.symbol}: {event.order_id} of {event.quantity} shares would flip the position")
             if event.reason is None:
-                raise BookError(f"{event.symbol}: the exit {event.order_id} has no reason")
-            held.leaving = (event.reason, event.rule or event.reason)
-            self._attempts[event.symbol] = self._attempts.get(event.symbol, 0) + 1
+                raise BookError(f"{event.symbol}: the {event.leg} {event.order_id} has no reason")
+            if event.leg == "exit":
+                held.leaving = (event.reason, event.rule or event.reason)
+        self._attempts[event.symbol, event.leg] = self.attempts(event.symbol, event.leg) + 1
         self._order_ids.add(event.order_id)
         self.orders[event.order_id] = Order(event)
+
+    def _revived(self, event: ev.Revived) -> None:
+        order = self.ended.pop(event.order_id, None)
+        if order is None:
+            raise BookError(f"{event.order_id} cannot come back: it did not end short of its shares")
+        self.orders[event.order_id] = order
 
     def _filled(self, event: ev.Filled) -> None:
         order = self.orders.get(event.order_id)
@@ -250,7 +288,7 @@ class Book:
         if order.ordered.leg == "entry":
             self._entered(order.ordered, event)
         else:
-            self._left(order.ordered, event)
+            self._left(order.ordered.symbol, event, order.ordered.reason, order.ordered.rule, event.commission)
         order.filled = event.cumulative
         if order.open_quantity == 0:
             del self.orders[event.order_id]
@@ -273,21 +311,37 @@ class Book:
         held.costs += event.commission
         self.cash -= held.sign * event.quantity * event.price + event.commission
 
-    def _left(self, ordered: ev.Ordered, event: ev.Filled) -> None:
-        held = self.positions.get(ordered.symbol)
+    def _left(
+        self, symbol: str, event: ev.Filled | ev.Corrected, reason: str | None, rule: str | None, commission: float
+    ) -> None:
+        held = self.positions.get(symbol)
         if held is None or event.quantity > held.quantity:
-            raise BookError(f"{ordered.symbol}: an exit of {event.quantity} shares would flip the position")
+            raise BookError(f"{symbol}: an exit of {event.quantity} shares would flip the position")
         held.mark(event.price, event.price)
-        held.costs += event.commission
+        held.costs += commission
         held.realized += (event.price - held.entry_price) * held.sign * event.quantity
         held.quantity -= event.quantity
         held.left_quantity += event.quantity
         held.left_value += event.price * event.quantity
-        self.cash += held.sign * event.quantity * event.price - event.commission
+        self.cash += held.sign * event.quantity * event.price - commission
         if held.quantity == 0:
-            self._finish(held, event, ordered.reason, ordered.rule)
+            self._finish(held, event, reason, rule)
 
-    def _finish(self, held: HeldPosition, event: ev.Filled | ev.Split, reason: str | None, rule: str | None) -> None:
+    def _corrected(self, event: ev.Corrected) -> None:
+        if event.quantity < 1 or not 0.0 < event.price < math.inf:
+            raise BookError(f"{event.symbol}: a correction by {event.quantity} shares at {event.price}")
+        if self.live_orders(event.symbol):
+            raise BookError(f"{event.symbol}: a correction while an order is live")
+        self._left(event.symbol, event, "corrected", None, 0.0)
+
+    def _resolved(self, event: ev.Resolved) -> None:
+        found = self.differences.pop((event.kind, event.subject), None)
+        if found is not None and event.how == LET_STAND:
+            self.accepted[event.kind, event.subject] = found.found
+
+    def _finish(
+        self, held: HeldPosition, event: ev.Filled | ev.Split | ev.Corrected, reason: str | None, rule: str | None
+    ) -> None:
         """Nothing of the position is left: it becomes a trade."""
         del self.positions[held.symbol]
         pnl = held.realized - held.costs
@@ -306,7 +360,7 @@ class Book:
             return  # its last fill has ended it
         if event.status == "filled":
             raise BookError(f"{event.order_id}: filled, of {order.ordered.quantity} shares {order.filled} are known")
-        del self.orders[event.order_id]
+        self.ended[event.order_id] = self.orders.pop(event.order_id)
 
     def _split(self, event: ev.Split) -> None:
         """Quantity, prices, ATR and levels together, so that value and distances in shares of the price stay.
@@ -359,13 +413,28 @@ class Book:
     def pending_entries(self) -> list[Order]:
         return [order for order in self.orders.values() if order.ordered.leg == "entry"]
 
-    def exit_order(self, symbol: str) -> Order | None:
-        """The live exit of a position; there is at most one."""
-        return next((o for o in self.orders.values() if o.ordered.leg == "exit" and o.ordered.symbol == symbol), None)
+    def live_orders(self, symbol: str) -> list[Order]:
+        """The orders of a symbol that are not final; at most one, but for those that came back from the dead."""
+        return [order for order in self.orders.values() if order.ordered.symbol == symbol]
 
-    def exit_attempts(self, symbol: str) -> int:
-        """How many exits of the symbol were ordered in this session."""
-        return self._attempts.get(symbol, 0)
+    def order_of(self, symbol: str, leg: ev.Leg) -> Order | None:
+        """The live order of a symbol for this leg."""
+        return next((order for order in self.live_orders(symbol) if order.ordered.leg == leg), None)
+
+    def attempts(self, symbol: str, leg: ev.Leg) -> int:
+        """How many orders of this leg the symbol had in this session."""
+        return self._attempts.get((symbol, leg), 0)
+
+    def entries_off(self) -> str | None:
+        """Why nothing may be opened, in words; None: nothing stands against it."""
+        if self.flatten is not None:
+            return f"flattening, asked for by {self.flatten.by}"
+        if self.paused is not None:
+            return f"paused by {self.paused.by}: {self.paused.reason}"
+        if self.differences:
+            subjects = ", ".join(sorted(subject for _, subject in self.differences))
+            return f"journal and broker disagree about {subjects}"
+        return None
 
     def entries_today(self) -> int:
         """Entries of this session, filled or live; a dead one without a fill does not count, nor a second attempt."""

@@ -11,7 +11,8 @@ from typing import Literal
 
 from autotrader.core.strategy import Direction
 
-Leg = Literal["entry", "exit"]
+Leg = Literal["entry", "exit", "stop"]
+OrderKind = Literal["day", "opg", "gtc"]
 Ended = Literal["filled", "canceled", "expired", "rejected"]
 
 
@@ -42,7 +43,10 @@ class SessionOpened:
 
 @dataclass(frozen=True, slots=True)
 class Ordered:
-    """An intent, made durable before its order is sent. plan: of entries. reason, rule: of exits."""
+    """An order, made durable before it is sent: an entry, one attempt at an exit, or a protective stop.
+
+    plan: of entries. reason, rule: of exits and stops. order: how long it is good. stop_price: of stops, USD.
+    """
 
     at: datetime
     session: date
@@ -55,6 +59,28 @@ class Ordered:
     plan: EntryPlan | None = None
     reason: str | None = None
     rule: str | None = None
+    order: OrderKind = "day"
+    stop_price: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """A position is to be left, from now until it is flat, by as many orders as it takes: the intent behind exits."""
+
+    at: datetime
+    session: date
+    symbol: str
+    reason: str
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class Revived:
+    """An order that was given up, since the broker had no trace of it, is at the broker after all."""
+
+    at: datetime
+    session: date
+    order_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,14 +150,34 @@ class SessionClosed:
     equity: float
 
 
+StageStatus = Literal["done", "late", "skipped"]
+
+
 @dataclass(frozen=True, slots=True)
 class StageDone:
-    """A stage of a session was carried out and is not to be repeated. stage: gap_filter, enter:moo, ..., close."""
+    """A stage of a session is over and is not to be repeated. stage: scan, gap_filter, enter:moo, ..., close.
+
+    status: late: carried out after its time; skipped: not carried out, detail says why. file: what it wrote, as the
+    file's name and its sha256; "" for none.
+    """
 
     at: datetime
     session: date
     stage: str
     detail: str = ""
+    status: StageStatus = "done"
+    file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StageFailed:
+    """A stage failed; it is tried again, or given up by a StageDone that says skipped."""
+
+    at: datetime
+    session: date
+    stage: str
+    attempt: int
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +188,112 @@ class DrawdownReset:
     session: date
 
 
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Broker and journal disagree, and nothing that is known explains it: no entries until a person resolves it.
+
+    kind: position, order, cash. expected, found: what the journal and the broker say, in words or numbers.
+    """
+
+    at: datetime
+    session: date
+    kind: str
+    subject: str
+    expected: str
+    found: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A difference is no more: by itself, or because a person accepted what the broker says. by: who; how: in words."""
+
+    at: datetime
+    session: date
+    kind: str
+    subject: str
+    by: str
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class Corrected:
+    """A person accepted the broker's position as the truth: `quantity` of the position's shares left, or are gone.
+
+    quantity: shares that are no longer held; price: what they count as having been left for, USD.
+    """
+
+    at: datetime
+    session: date
+    symbol: str
+    quantity: int
+    price: float
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """No entries from here on, until a person says so."""
+
+    at: datetime
+    session: date
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """Entries are allowed again."""
+
+    at: datetime
+    session: date
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Flattened:
+    """A person wants out: entries are off, and every position is left. done: everything is flat."""
+
+    at: datetime
+    session: date
+    by: str
+    done: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigAdopted:
+    """A position is judged by another configuration from here on."""
+
+    at: datetime
+    session: date
+    symbol: str
+    config_hash: str
+    stop_distance: float
+    by: str
+
+
+Severity = Literal["info", "warning", "critical"]
+
+
+@dataclass(frozen=True, slots=True)
+class Alerted:
+    """Somebody was told. subject: what it is about, the same for the same trouble. todo: what a person is to do."""
+
+    at: datetime
+    session: date
+    severity: Severity
+    subject: str
+    happened: str
+    done: str
+    todo: str
+
+
 Event = (
-    SessionOpened | Ordered | Filled | OrderEnded | Marked | Split | Charged | SessionClosed | StageDone | DrawdownReset
-)
+    SessionOpened | Ordered | Leaving | Revived | Filled | OrderEnded | Marked | Split | Charged | SessionClosed
+    | StageDone | StageFailed | DrawdownReset | Difference | Resolved | Corrected | Paused | Resumed | Flattened
+    | ConfigAdopted | Alerted
+)  # fmt: skip
 EVENTS: tuple[type[Event], ...] = (
-    SessionOpened, Ordered, Filled, OrderEnded, Marked, Split, Charged, SessionClosed, StageDone, DrawdownReset,
+    SessionOpened, Ordered, Leaving, Revived, Filled, OrderEnded, Marked, Split, Charged, SessionClosed,
+    StageDone, StageFailed, DrawdownReset, Difference, Resolved, Corrected, Paused, Resumed, Flattened,
+    ConfigAdopted, Alerted,
 )  # fmt: skip

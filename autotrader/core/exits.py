@@ -91,6 +91,16 @@ def stop_distance(rulebook: Rulebook, strategy: str, direction: Direction, price
     return rulebook.bound(strategy, direction).stop_distance.value(row)[0]
 
 
+def protective_distance(rulebook: Rulebook, held: HeldPosition) -> float:
+    """exit.protective_stop.distance of a position, in USD per share; NaN if unknown."""
+    atr, entry = held.plan.atr, held.entry_price
+    row: dict[str, Scalar] = {
+        "entry_price": entry, "atr_at_entry": atr, "strategy": held.strategy, "direction": held.direction,
+        "stop_distance": stop_distance(rulebook, held.strategy, held.direction, entry, atr),
+    }  # fmt: skip
+    return rulebook.bound(held.strategy, held.direction).protective_stop.value(row)[0]
+
+
 def facts(held: HeldPosition, fixed: Mapping[str, Scalar], day: Day, bar: Bar) -> dict[str, Scalar]:
     """Every fact of the stage exit. The best price takes the bar itself in: its extremes are known at its close."""
     price, entry, atr = bar.close, held.entry_price, held.plan.atr

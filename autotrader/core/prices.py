@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 TICK = Decimal("0.0001")
+CENT = Decimal("0.01")
 
 
 def taker_price(price: float | Decimal, side: str, slippage_bps: float | Decimal = 0) -> Decimal:
@@ -14,3 +15,8 @@ def taker_price(price: float | Decimal, side: str, slippage_bps: float | Decimal
     if side == "buy":
         return (exact + slip).quantize(TICK, ROUND_CEILING)
     return (exact - slip).quantize(TICK, ROUND_FLOOR)
+
+
+def stop_tick(price: Decimal, side: str) -> Decimal:
+    """A stop's price to the tick (0.01 USD, below 1 USD 0.0001), rounded toward the market: a sell stop up."""
+    return price.quantize(CENT if price >= 1 else TICK, ROUND_CEILING if side == "sell" else ROUND_FLOOR)

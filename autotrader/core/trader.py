@@ -10,15 +10,17 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from decimal import Decimal
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from autotrader.core import events as ev
 from autotrader.core.book import Book, HeldPosition
 from autotrader.core.entry import Account, Moment, Outcome, account, enter
-from autotrader.core.exits import Bar, Day, ExitRuleEngine, facts, first_exit
+from autotrader.core.exits import Bar, Day, ExitRuleEngine, facts, first_exit, protective_distance
 from autotrader.core.gap_filter import Filtered, Quote
 from autotrader.core.orderid import order_id
+from autotrader.core.prices import stop_tick
 from autotrader.core.rulebook import Rulebook
 from autotrader.rules.decision import Decision
 from autotrader.rules.facts import Scalar
@@ -46,9 +48,13 @@ class Judged(NamedTuple):
 
 @dataclass(slots=True)
 class Step:
-    """What one call gave. orders: to be made durable, then sent, in this order. events: to be journaled."""
+    """What one call gave. events: to be journaled. cancels: ids of orders to be ended, which stand in the way.
+
+    orders: to be made durable, then sent, in this order.
+    """
 
     orders: list[ev.Ordered] = field(default_factory=list)
+    cancels: list[str] = field(default_factory=list)
     events: list[ev.Event] = field(default_factory=list)
     judged: list[Judged] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
@@ -263,6 +269,54 @@ class Trader:
         self._judge(step, at, held, watch, price, price, row, True)
         return step, price
 
+    def pursue(self, at: datetime) -> Step:
+        """What the positions that are to be left need now: a next order, or the end of what stands in its way."""
+        step = Step()
+        for _, held in sorted(self.book.positions.items()):
+            if held.leaving is not None:
+                self._pursue(step, at, held)
+        return step
+
+    def flatten(self, at: datetime) -> Step:
+        """Every position is left, by nobody's rule but a person's word."""
+        step = Step()
+        for _, held in sorted(self.book.positions.items()):
+            if held.leaving is None:
+                self._leave(step, at, held, "flatten", "flatten")
+        return step
+
+    def protect(self, at: datetime) -> Step:
+        """A stop order at the broker for every position that nothing else is ordered for, sized and placed anew.
+
+        Without effect where the position's configuration has none. Only what stays held gets one: a position that is
+        being left has its exit, and a stop beside it could sell the same shares twice.
+        """
+        step = Step()
+        for symbol, held in sorted(self.book.positions.items()):
+            price = None if held.leaving is not None else self._protective_price(held)
+            live = self.book.order_of(symbol, "stop")
+            if live is not None:
+                fits = live.open_quantity == held.quantity and live.ordered.stop_price == price
+                if held.leaving is None and not fits:
+                    step.cancels.append(live.ordered.order_id)
+            elif price is not None and not self.book.live_orders(symbol):
+                step.orders.append(
+                    self._order(at, held, "stop", "protective_stop", "protective_stop", "gtc", price)
+                )  # fmt: skip
+        return step
+
+    def _protective_price(self, held: HeldPosition) -> float | None:
+        """Where a position's protective stop lies, to the tick; None: it has none."""
+        rulebook = self._rulebooks[held.plan.config_hash]
+        if not rulebook.params.exit.protective_stop.enabled:
+            return None
+        distance = protective_distance(rulebook, held)
+        price = held.entry_price - held.sign * distance
+        if not price > 0:
+            return None  # unknown, or further away than the price can fall
+        exact = Decimal(repr(round(price, 8)))
+        return float(stop_tick(exact, "sell" if held.sign > 0 else "buy"))
+
     def apply(self, event: ev.Event) -> None:
         """Takes in what happened to an order or to the account."""
         self.book.apply(event)
@@ -321,16 +375,42 @@ class Trader:
             )
         if leaving:
             watch.left_last = row["minutes_to_close"] == 0
-            step.orders.append(self._exit(at, held, rules.rules[index].reason, rules.rules[index].name))
-        elif decide and held.leaving is not None and self.book.exit_order(held.symbol) is None:
-            step.orders.append(self._exit(at, held, *held.leaving))  # the attempt before ended without its shares
+            self._leave(step, at, held, rules.rules[index].reason, rules.rules[index].name)
+        elif decide and held.leaving is not None:
+            self._pursue(step, at, held)  # the attempt before ended without its shares
 
-    def _exit(self, at: datetime, held: HeldPosition, reason: str, rule: str) -> ev.Ordered:
+    def _leave(self, step: Step, at: datetime, held: HeldPosition, reason: str, rule: str) -> None:
+        """Decides that a position is left: from here until it is flat."""
         assert self.book.session is not None
-        attempt = self.book.exit_attempts(held.symbol) + 1
-        name = order_id(self._tag, self.book.session, "exit", held.strategy, held.symbol, "exit", attempt)
-        return ev.Ordered(at, self.book.session, name, held.symbol, held.strategy, held.direction, "exit",
-                          held.quantity, None, reason, rule)  # fmt: skip
+        event = ev.Leaving(at, self.book.session, held.symbol, reason, rule)
+        self.book.apply(event)
+        step.events.append(event)
+        self._pursue(step, at, held)
+
+    def _pursue(self, step: Step, at: datetime, held: HeldPosition) -> None:
+        """The next attempt at an exit; where another order is live, its end comes first."""
+        live = self.book.live_orders(held.symbol)
+        step.cancels += [order.ordered.order_id for order in live if order.ordered.leg != "exit"]
+        if not live and held.leaving is not None:
+            reason, rule = held.leaving
+            step.orders.append(self._order(at, held, "exit", reason, rule))
+
+    def _order(
+        self,
+        at: datetime,
+        held: HeldPosition,
+        leg: ev.Leg,
+        reason: str,
+        rule: str,
+        order: ev.OrderKind = "day",
+        stop_price: float | None = None,
+    ) -> ev.Ordered:
+        """An order over all that is held."""
+        assert self.book.session is not None
+        attempt = self.book.attempts(held.symbol, leg) + 1
+        name = order_id(self._tag, self.book.session, leg, held.strategy, held.symbol, leg, attempt)
+        return ev.Ordered(at, self.book.session, name, held.symbol, held.strategy, held.direction, leg,
+                          held.quantity, None, reason, rule, order, stop_price)  # fmt: skip
 
     def _marked(self, at: datetime, symbol: str, held: HeldPosition) -> ev.Marked:
         assert self.book.session is not None

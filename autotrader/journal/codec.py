@@ -18,10 +18,13 @@ Body = dict[str, Any]
 Upcast = Callable[[Body], Body]
 
 # The current version of each kind. A change to an event's fields raises it and adds the step from the one before.
-VERSIONS: dict[str, int] = {kind.__name__: 1 for kind in ev.EVENTS}
+VERSIONS: dict[str, int] = {kind.__name__: 1 for kind in ev.EVENTS} | {"Ordered": 2, "StageDone": 2}
 
 # (kind, version) -> from the body of that version to the next one's.
-UPCASTERS: dict[tuple[str, int], Upcast] = {}
+UPCASTERS: dict[tuple[str, int], Upcast] = {
+    ("Ordered", 1): lambda body: {**body, "order": "day", "stop_price": None},
+    ("StageDone", 1): lambda body: {**body, "status": "done", "file": ""},
+}
 
 
 class Row(NamedTuple):
@@ -39,14 +42,25 @@ class Row(NamedTuple):
 _IDENTITY: dict[type[Any], tuple[str, ...]] = {
     ev.SessionOpened: ("session",),
     ev.Ordered: ("order_id",),
+    ev.Leaving: ("symbol", "at"),
+    ev.Revived: ("order_id", "at"),
     ev.Filled: ("order_id", "cumulative"),
-    ev.OrderEnded: ("order_id",),
+    ev.OrderEnded: ("order_id", "at"),  # one that was given up may come back, and end again
     ev.Marked: ("symbol", "at"),
     ev.Split: ("session", "symbol"),
     ev.Charged: ("session", "symbol"),
     ev.SessionClosed: ("session",),
     ev.StageDone: ("session", "stage"),
+    ev.StageFailed: ("session", "stage", "at"),
     ev.DrawdownReset: ("at",),
+    ev.Difference: ("kind", "subject", "at"),
+    ev.Resolved: ("kind", "subject", "at"),
+    ev.Corrected: ("symbol", "at"),
+    ev.Paused: ("at",),
+    ev.Resumed: ("at",),
+    ev.Flattened: ("at", "done"),
+    ev.ConfigAdopted: ("symbol", "at"),
+    ev.Alerted: ("subject", "at"),
 }
 
 
@@ -187,6 +201,10 @@ def _read_text(value: Any) -> str:
     return value if type(value) is str else _refuse(value, "a text")
 
 
+def _read_flag(value: Any) -> bool:
+    return value if type(value) is bool else _refuse(value, "true or false")
+
+
 def _refuse(value: Any, expected: object) -> Any:
     raise ValueError(f"{value!r} where {expected} is expected")
 
@@ -197,6 +215,7 @@ _SCALARS: dict[Any, tuple[_Read, _Write]] = {
     float: (_read_float, _write_float),
     int: (_read_int, lambda value: str(_read_int(value))),
     str: (_read_text, lambda value: _quote(_read_text(value))),
+    bool: (_read_flag, lambda value: "true" if _read_flag(value) else "false"),
 }
 
 _FORMS = {kind: _Form(kind, 2) for kind in ev.EVENTS}  # all begin with at, session

@@ -14,6 +14,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Literal
 
 from autotrader.clock import NEW_YORK, Calendar
+from autotrader.core.prices import CENT, TICK, stop_tick
 from autotrader.market.broker import (
     BrokerAccount,
     BrokerOrder,
@@ -26,8 +27,6 @@ from autotrader.market.broker import (
 )
 
 CLOSING: frozenset[str] = frozenset({"sell_to_close", "buy_to_close"})
-CENT = Decimal("0.01")
-TICK = Decimal("0.0001")
 OPG_FROM, OPG_UNTIL = time(19), time(9, 28)
 
 Liquidity = Callable[[BrokerOrder], int]
@@ -267,7 +266,7 @@ class Exchange:
                 self._end(working, "canceled", self._market_time or order.submitted_at, "no share left after the split")
                 continue
             if stop is not None:
-                stop = _stop_tick(stop * old / new, order.side)
+                stop = stop_tick(stop * old / new, order.side)
             working.order = replace(order, quantity=order.filled_quantity + left, stop_price=stop)
         if symbol in self._prices:
             self._prices[symbol] *= old / new
@@ -492,8 +491,3 @@ REFUSALS: Sequence[Refusal] = (
 def _decimal(value: Decimal | float) -> Decimal:
     """The number as it is written: 0.1 is a tenth."""
     return value if isinstance(value, Decimal) else Decimal(str(value))
-
-
-def _stop_tick(price: Decimal, side: str) -> Decimal:
-    """To the tick toward the market, which is above a sell stop and below a buy stop."""
-    return price.quantize(CENT if price >= 1 else TICK, ROUND_CEILING if side == "sell" else ROUND_FLOOR)

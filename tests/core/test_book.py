@@ -127,7 +127,7 @@ def test_an_exit_over_several_attempts_is_one_trade_at_the_mean_price(story: Sto
     assert story.book.open_trade("A").quantity == 10  # entered, of which seven are held
     assert story.book.positions["A"].quantity == 7
     second = story.order("exit", 7)
-    assert story.book.exit_attempts("A") == 2
+    assert story.book.attempts("A", "exit") == 2
     story.fill(second, 7, 80.0)
     (trade,) = story.book.trades
     assert trade.quantity == 10
@@ -135,10 +135,12 @@ def test_an_exit_over_several_attempts_is_one_trade_at_the_mean_price(story: Sto
     assert trade.pnl == pytest.approx(-170.0)
 
 
-def test_an_entry_that_fills_on_after_a_partial_exit_still_adds_up(story: Story) -> None:
+def test_an_entry_that_comes_back_after_a_partial_exit_still_adds_up(story: Story) -> None:
     order = story.order("entry", 10)
     story.fill(order, 4, 100.0)
+    story.tell(ev.OrderEnded(story.at, day(1), order, "canceled", "no trace at the broker"))
     story.leave(110.0, quantity=2)
+    story.tell(ev.Revived(story.at, day(1), order))
     story.fill(order, 6, 120.0)
     story.leave(120.0)
     (trade,) = story.book.trades
@@ -293,10 +295,10 @@ def test_opening_a_session_again_forgets_nothing_of_it(story: Story) -> None:
     story.tell(ev.StageDone(story.at, day(1), "enter:moo"))
     story.tell(ev.SessionOpened(story.at, day(1), 1))
     assert story.book.entries_today() == 1
-    assert story.book.exit_attempts("A") == 1
+    assert story.book.attempts("A", "exit") == 1
     assert (day(1), "enter:moo") in story.book.done
     story.session()
-    assert story.book.exit_attempts("A") == 0
+    assert story.book.attempts("A", "exit") == 0
     assert not story.book.done
 
 

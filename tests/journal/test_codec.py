@@ -30,7 +30,21 @@ ONE_OF_EACH: tuple[ev.Event, ...] = (
     ev.SessionClosed(AT, DAY, 99_999.99),
     ev.StageDone(AT, DAY, "enter:moo", "3 entries"),
     ev.DrawdownReset(AT, DAY),
-)
+    ev.Ordered(AT, DAY, "t-3", "A", "pullback", "long", "stop", 10, None, "protective_stop", "protective_stop", "gtc",
+               87.5),
+    ev.Leaving(AT, DAY, "A", "stop_loss", "stop_loss"),
+    ev.Revived(AT, DAY, "t-1"),
+    ev.StageDone(AT, DAY, "gap_filter", "no quotes", "skipped", "2024-06-28_filtered.json sha256:00"),
+    ev.StageFailed(AT, DAY, "scan", 2, "no bars"),
+    ev.Difference(AT, DAY, "position", "A", "10", "0"),
+    ev.Resolved(AT, DAY, "position", "A", "ops", "sold by hand"),
+    ev.Corrected(AT, DAY, "A", 10, 99.5, "ops"),
+    ev.Paused(AT, DAY, "ops", "news"),
+    ev.Resumed(AT, DAY, "ops"),
+    ev.Flattened(AT, DAY, "ops"),
+    ev.ConfigAdopted(AT, DAY, "A", "cd" * 32, 4.5, "ops"),
+    ev.Alerted(AT, DAY, "critical", "A", "the exit was refused", "it is tried again", "look at the broker"),
+)  # fmt: skip
 
 
 def there_and_back(event: ev.Event) -> ev.Event:
@@ -68,11 +82,14 @@ def test_the_hour_that_the_clock_repeats_keeps_its_two_meanings() -> None:
 
 
 def test_a_key_is_what_makes_the_event_the_only_one() -> None:
-    keys = [codec.event_key(event) for event in ONE_OF_EACH]
-    assert keys == [
-        "SessionOpened:2024-07-01", "Ordered:t-1", "Ordered:t-2", "Filled:t-1:4", "OrderEnded:t-1",
-        "Marked:A:2024-07-01T09:31:00-04:00", "Split:2024-07-01:A", "Charged:2024-07-01:A",
-        "SessionClosed:2024-07-01", "StageDone:2024-07-01:enter:moo", "DrawdownReset:2024-07-01T09:31:00-04:00",
+    at = "2024-07-01T09:31:00-04:00"
+    assert [codec.event_key(event) for event in ONE_OF_EACH] == [
+        "SessionOpened:2024-07-01", "Ordered:t-1", "Ordered:t-2", "Filled:t-1:4", f"OrderEnded:t-1:{at}",
+        f"Marked:A:{at}", "Split:2024-07-01:A", "Charged:2024-07-01:A", "SessionClosed:2024-07-01",
+        "StageDone:2024-07-01:enter:moo", f"DrawdownReset:{at}", "Ordered:t-3", f"Leaving:A:{at}", f"Revived:t-1:{at}",
+        "StageDone:2024-07-01:gap_filter", f"StageFailed:2024-07-01:scan:{at}", f"Difference:position:A:{at}",
+        f"Resolved:position:A:{at}", f"Corrected:A:{at}", f"Paused:{at}", f"Resumed:{at}", f"Flattened:{at}:False",
+        f"ConfigAdopted:A:{at}", f"Alerted:A:{at}",
     ]  # fmt: skip
 
 
@@ -143,3 +160,11 @@ def test_an_old_record_is_brought_up_to_date_step_by_step(monkeypatch: pytest.Mo
 def test_every_step_leads_to_a_version_that_is_known() -> None:
     for kind, version in codec.UPCASTERS:
         assert all((kind, later) in codec.UPCASTERS for later in range(version + 1, codec.VERSIONS[kind]))
+
+
+def test_an_order_and_a_stage_of_the_first_version_are_read_as_they_were_meant() -> None:
+    ordered = json.loads(codec.encode(ONE_OF_EACH[1]).body)
+    del ordered["order"], ordered["stop_price"]
+    assert codec.decode(AT.isoformat(), DAY.isoformat(), "Ordered", 1, json.dumps(ordered)) == ONE_OF_EACH[1]
+    stage = '{"stage": "enter:moo", "detail": "3 entries"}'
+    assert codec.decode(AT.isoformat(), DAY.isoformat(), "StageDone", 1, stage) == ONE_OF_EACH[9]
