@@ -483,6 +483,41 @@ class Logging(_Model):
     as_json: bool = Field(default=False, alias="json", description="true: one JSON object a line, for machines.")
 
 
+class Alerts(_Model):
+    """Who is told when something needs a person. Addresses are secrets: they stand in the environment or in .env."""
+
+    urls_env: Name = Field(
+        default="AUTOTRADER_ALERT_URLS",
+        description="The variable, of the environment or of config/.env, that holds the addresses: URLs as apprise "
+        "reads them, separated by blanks.",
+    )
+    least: Literal["info", "warning", "critical"] = Field(
+        default="info", description="The least severity that is sent; all are journaled and logged."
+    )
+    repeat_minutes: AtLeastOne = Field(
+        default=60, description="How long the same trouble is not sent again, in minutes; it is counted meanwhile."
+    )
+    timeout_seconds: Positive = Field(default=10.0, description="How long one address may take, in seconds.")
+
+
+class Watch(_Model):
+    """How others see that the service is alive."""
+
+    port: Annotated[int, Field(ge=0, le=65535)] | None = Field(
+        default=None, description="Port of /health and /status on 127.0.0.1; null or 0: none."
+    )
+    stale_seconds: Positive = Field(
+        default=60.0, description="Age of the last heartbeat from which the service counts as stuck, in seconds."
+    )
+    heartbeat_env: Name = Field(
+        default="AUTOTRADER_HEARTBEAT_URL",
+        description="The variable that holds the address of an outside monitor, which is asked for while all is well.",
+    )
+    heartbeat_seconds: Positive = Field(
+        default=60.0, description="How often the outside monitor's address is asked for, in seconds."
+    )
+
+
 class SystemSettings(_Model):
     """What the operator decides: data, broker, files, logging. Nothing here changes a trading decision."""
 
@@ -494,6 +529,8 @@ class SystemSettings(_Model):
         description="A CSV file with the columns symbol, name, sector; null: the list that batch.scan_universe names.",
     )
     logging: Logging = Field(default_factory=Logging, description="What is logged.")
+    alerts: Alerts = Field(default_factory=Alerts, description="Who is told when something needs a person.")
+    watch: Watch = Field(default_factory=Watch, description="How others see that the service is alive.")
 
 
 @dataclass(frozen=True, slots=True)

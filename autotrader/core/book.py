@@ -139,6 +139,7 @@ class Book:
     entered: dict[str, str] = field(default_factory=dict)  # order id -> symbol: the entries that opened, this session
     differences: dict[tuple[str, str], ev.Difference] = field(default_factory=dict)  # unresolved, by kind and subject
     accepted: dict[tuple[str, str], str] = field(default_factory=dict)  # differences a person lets stand, as found
+    asked: set[str] = field(default_factory=set)  # the ids of people's requests that were taken
     paused: ev.Paused | None = None
     flatten: ev.Flattened | None = None  # asked for, and not everything is flat yet
     ended: dict[str, Order] = field(default_factory=dict)  # orders that ended without all their shares, by id
@@ -201,6 +202,8 @@ class Book:
                 self.flatten = None if event.done else event
                 for held in self.positions.values():
                     held.leaving = held.leaving or ("flatten", "flatten")
+            case ev.Asked():
+                self.asked.add(event.request)
             case ev.StageFailed() | ev.Alerted():
                 pass  # said for the record; the account is as it was
 

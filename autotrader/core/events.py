@@ -271,6 +271,23 @@ class ConfigAdopted:
     by: str
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A person's request was taken, once, and honoured or refused. request: its id; what: as it was asked for.
+
+    outcome: what came of it, in words.
+    """
+
+    at: datetime
+    session: date
+    request: str
+    by: str
+    what: str
+    reason: str
+    honoured: bool
+    outcome: str
+
+
 Severity = Literal["info", "warning", "critical"]
 
 
@@ -290,10 +307,10 @@ class Alerted:
 Event = (
     SessionOpened | Ordered | Leaving | Revived | Filled | OrderEnded | Marked | Split | Charged | SessionClosed
     | StageDone | StageFailed | DrawdownReset | Difference | Resolved | Corrected | Paused | Resumed | Flattened
-    | ConfigAdopted | Alerted
+    | ConfigAdopted | Asked | Alerted
 )  # fmt: skip
 EVENTS: tuple[type[Event], ...] = (
     SessionOpened, Ordered, Leaving, Revived, Filled, OrderEnded, Marked, Split, Charged, SessionClosed,
     StageDone, StageFailed, DrawdownReset, Difference, Resolved, Corrected, Paused, Resumed, Flattened,
-    ConfigAdopted, Alerted,
+    ConfigAdopted, Asked, Alerted,
 )  # fmt: skip

@@ -60,6 +60,7 @@ _IDENTITY: dict[type[Any], tuple[str, ...]] = {
     ev.Resumed: ("at",),
     ev.Flattened: ("at", "done"),
     ev.ConfigAdopted: ("symbol", "at"),
+    ev.Asked: ("request",),
     ev.Alerted: ("subject", "at"),
 }
 

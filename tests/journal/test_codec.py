@@ -43,6 +43,7 @@ ONE_OF_EACH: tuple[ev.Event, ...] = (
     ev.Resumed(AT, DAY, "ops"),
     ev.Flattened(AT, DAY, "ops"),
     ev.ConfigAdopted(AT, DAY, "A", "cd" * 32, 4.5, "ops"),
+    ev.Asked(AT, DAY, "r-1", "ops", "pause", "news", True, "entries are off"),
     ev.Alerted(AT, DAY, "critical", "A", "the exit was refused", "it is tried again", "look at the broker"),
 )  # fmt: skip
 
@@ -89,7 +90,7 @@ def test_a_key_is_what_makes_the_event_the_only_one() -> None:
         "StageDone:2024-07-01:enter:moo", f"DrawdownReset:{at}", "Ordered:t-3", f"Leaving:A:{at}", f"Revived:t-1:{at}",
         "StageDone:2024-07-01:gap_filter", f"StageFailed:2024-07-01:scan:{at}", f"Difference:position:A:{at}",
         f"Resolved:position:A:{at}", f"Corrected:A:{at}", f"Paused:{at}", f"Resumed:{at}", f"Flattened:{at}:False",
-        f"ConfigAdopted:A:{at}", f"Alerted:A:{at}",
+        f"ConfigAdopted:A:{at}", "Asked:r-1", f"Alerted:A:{at}",
     ]  # fmt: skip
 
 
