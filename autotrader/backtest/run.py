@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from autotrader.backtest.engine import Backtest, BacktestError, BacktestResult, Costs
-from autotrader.batch.run import inside, open_feed
+from autotrader.batch.run import inside, open_feed, told_splits
 from autotrader.clock import Calendar
 from autotrader.core.panel import Panel
-from autotrader.market.feed import Feed
+from autotrader.market.feed import BarSource
+from autotrader.market.splits import AsOf
 from autotrader.market.universe import Member, load_universe
 from autotrader.plugins.feeds.synthetic import SyntheticFeed
 from autotrader.validation.load import Configuration
@@ -69,7 +70,8 @@ def run_backtest(
     if last > end:
         notes.append(f"The data end on {end}: nothing after it is tested.")
     tell("loading bars")
-    members, panel, market, missing = _load(configuration, feed, calendar, members, first, min(last, end))
+    bars = AsOf(feed, told_splits(configuration, home, feed, source.data) or ())
+    members, panel, market, missing = _load(configuration, bars, calendar, members, first, min(last, end))
     if missing:
         shown = ", ".join(missing[:_NAMED]) + (f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else "")
         need = configuration.settings.params.batch.min_coverage
@@ -92,7 +94,7 @@ def run_backtest(
 
 def _load(
     configuration: Configuration,
-    feed: Feed,
+    feed: BarSource,
     calendar: Calendar,
     universe: Sequence[Member],
     first: date,

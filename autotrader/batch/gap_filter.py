@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 
 from autotrader.batch.files import (
@@ -13,10 +13,11 @@ from autotrader.batch.files import (
     FilteredResultRecord,
     RejectedRecord,
 )
-from autotrader.core.gap_filter import Filtered, Quote, gap_filter, known_facts
+from autotrader.core.gap_filter import Filtered, Quote, after_split, gap_filter, known_facts
 from autotrader.core.rulebook import Rulebook
 from autotrader.core.trader import Judged, Plan
 from autotrader.core.types import Candidate
+from autotrader.market.feed import ShareSplit
 
 
 class GapFilter:
@@ -26,13 +27,24 @@ class GapFilter:
         self._rulebook = rulebook
 
     def filter(
-        self, scan: BatchResultRecord, quotes: Mapping[str, Quote], session: date, result_age: int, at: datetime
+        self,
+        scan: BatchResultRecord,
+        quotes: Mapping[str, Quote],
+        session: date,
+        result_age: int,
+        at: datetime,
+        splits: Sequence[ShareSplit] = (),
     ) -> tuple[FilteredResultRecord, list[Judged]]:
         """The filtered result for the trading session, and the decision about each candidate.
 
         result_age: sessions from the scan to `session`. quotes: by symbol; none at all leaves everything unfiltered.
+        splits: since the scan; its candidates are brought to the new shares before anything is decided.
         """
         candidates = [to_candidate(record) for record in scan.candidates]
+        for split in splits:
+            candidates = [
+                after_split(item, split.new, split.old) if item.symbol == split.symbol else item for item in candidates
+            ]
         passed, rejected, decisions = gap_filter(candidates, quotes, self._rulebook, scan.regime, result_age)
         threshold = self._rulebook.params.strategy_defaults.max_gap_pct
         record = FilteredResultRecord(

@@ -18,8 +18,10 @@ from autotrader.batch.files import (
 from autotrader.batch.scan import NightlyScanner
 from autotrader.clock import Calendar, Clock, SystemClock
 from autotrader.core.types import BatchResult
-from autotrader.market.feed import Feed, FeedOptions
+from autotrader.market.feed import Feed, FeedOptions, ShareSplit
+from autotrader.market.splits import AsOf, load_splits
 from autotrader.market.universe import load_universe
+from autotrader.plugins.feeds.synthetic import SyntheticFeed
 from autotrader.plugins.registry import load_feed
 from autotrader.validation.load import Configuration
 
@@ -60,7 +62,8 @@ def run_scan(
         calendar,
         configuration.blackouts,
     )
-    result = scanner.scan(feed, session or default_session(feed, calendar, started))
+    splits = told_splits(configuration, home, feed, data)
+    result = scanner.scan(AsOf(feed, splits or ()), session or default_session(feed, calendar, started))
     record = to_record(result, list(configuration.enabled), started, (clock.now() - started).total_seconds())
     return ScanRun(record, home / configuration.settings.system.paths.data / "batch_results")
 
@@ -79,6 +82,15 @@ def open_feed(
     path = data or inside(home, system.path)
     feed: Feed = load_feed(name).open(FeedOptions(path, system.seed if seed is None else seed, calendar))
     return feed
+
+
+def told_splits(
+    configuration: Configuration, home: Path, feed: Feed, data: Path | None = None
+) -> tuple[ShareSplit, ...] | None:
+    """The splits that a feed's bars are not adjusted for; None: nobody has said. A market made up has none."""
+    if isinstance(feed, SyntheticFeed):
+        return ()
+    return load_splits(data or inside(home, configuration.settings.system.feed.path))
 
 
 def default_session(feed: Feed, calendar: Calendar, now: datetime) -> date:

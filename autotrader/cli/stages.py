@@ -108,8 +108,8 @@ def _stages(
     cash: float,
     group: str | None = None,
 ) -> Stages:
-    from autotrader.batch.run import inside, open_feed
-    from autotrader.cli.demo import Story
+    from autotrader.batch.run import inside, open_feed, told_splits
+    from autotrader.cli.story import Story
     from autotrader.clock import Calendar
     from autotrader.market.universe import load_universe
     from autotrader.service.stages import Deployment, Stages
@@ -133,5 +133,6 @@ def _stages(
         minutes=source if source is not None and source.is_dir() else None,
         seed=system.feed.seed,
         cash=cash,
+        splits=told_splits(configuration, folder, feed, data),
     )
-    return Stages(deployment, None if day is None else day.date(), Story(console(), cash).tell)
+    return Stages(deployment, None if day is None else day.date(), Story(console()).tell)

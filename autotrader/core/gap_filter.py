@@ -87,6 +87,18 @@ def gap_filter(
     return passed, rejected, decisions
 
 
+def after_split(item: Candidate, new: int, old: int) -> Candidate:
+    """The candidate of a symbol of which `new` shares take the place of `old` between the scan and the open.
+
+    Its close and ATR are brought to the new shares; its other indicators stay as they were scanned, so a rule that
+    compares one of them with a price has to ask for `corporate_action`.
+    """
+    known, ratio = dict(item.metadata), new / old
+    if known.get("atr") is not None:
+        known["atr"] = item.atr / ratio
+    return item._replace(prev_close=item.prev_close / ratio, atr=item.atr / ratio, metadata=known)
+
+
 def known_facts(rulebook: Rulebook, item: Candidate, regime: str, result_age: int, quote: Quote) -> dict[str, Scalar]:
     """What is known of a candidate at the gap filter: the facts of its scan, and of the quote."""
     return {

@@ -104,6 +104,15 @@ class Desk:
         self._carry_out(self.trader.close_session(self._clock.now(), borrow))
         self.finish("close")
 
+    def split(self, symbol: str, new: int, old: int, cash: float) -> ev.Split:
+        """A held symbol is split before the open; cash: paid in lieu of a fraction."""
+        session = self.trader.book.session
+        assert session is not None
+        event = ev.Split(self._clock.now(), session, symbol, new, old, cash)
+        self.journal.append(event)
+        self.trader.apply(event)
+        return event
+
     def _carry_out(self, step: Step) -> None:
         self._record(step)
         self.send(step)

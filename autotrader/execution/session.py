@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 
 from autotrader.clock import NEW_YORK, Calendar, VirtualClock
+from autotrader.core import events as ev
 from autotrader.core.entry import Outcome
 from autotrader.core.exits import Bar
 from autotrader.core.gap_filter import Quote
@@ -17,6 +18,8 @@ from autotrader.execution.desk import Desk
 from autotrader.market.broker import TimeInForce
 from autotrader.market.exchange import Exchange
 from autotrader.market.playback import DayBars, MinuteBar, Playback
+
+SPLITS = "splits"  # the stage that takes them, before the open
 
 _MINUTE = timedelta(minutes=1)
 
@@ -70,6 +73,22 @@ class VirtualSession:
         else:
             self._minutes(market, 0, market.bars.minutes, groups)
         self._close(session)
+
+    def take_splits(self, session: date) -> list[ev.Split]:
+        """Before the open: what is held, and its orders, in the new shares. Once, however often it is asked."""
+        book, taken = self.desk.trader.book, []
+        splits = self.playback.splits(session)
+        if not splits or self.desk.done(SPLITS):
+            return []
+        for split in splits:
+            held = book.positions.get(split.symbol)
+            price = math.nan if held is None else self.desk.trader.prices.get(split.symbol, held.entry_price)
+            cash = self.exchange.split(split.symbol, split.new, split.old, price * split.old / split.new)
+            if held is not None:
+                taken.append(self.desk.split(split.symbol, split.new, split.old, float(cash)))
+        self.desk.sync()
+        self.desk.finish(SPLITS)
+        return taken
 
     def play_to(self, session: date, candidates: Iterable[str], group: str) -> None:
         """On from the last group that was entered up to this one and its fills."""

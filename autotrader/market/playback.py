@@ -14,6 +14,7 @@ from autotrader.clock import Calendar
 from autotrader.core.gap_filter import Quote
 from autotrader.core.panel import FIELDS, Panel
 from autotrader.core.strategy import Direction
+from autotrader.market.feed import ShareSplit
 from autotrader.market.minutes import MinuteBars, load_minutes, minutes_of_day
 
 Mode = Literal["minutes", "path"]
@@ -93,13 +94,21 @@ class Playback:
     """Days to play, from daily bars and, where there are any, real minute bars.
 
     minutes: a file or folder of minute bars; a symbol that has a row there on a session is played by them, as they
-    are, and by none made up. Mode "path" reads daily bars alone.
+    are, and by none made up. Mode "path" reads daily bars alone. splits: those that the bars are not adjusted for;
+    None: nobody has said whether there are any.
     """
 
     def __init__(
-        self, feed: DailyBars, calendar: Calendar, mode: Mode = "minutes", seed: int = 0, minutes: Path | None = None
+        self,
+        feed: DailyBars,
+        calendar: Calendar,
+        mode: Mode = "minutes",
+        seed: int = 0,
+        minutes: Path | None = None,
+        splits: Sequence[ShareSplit] | None = None,
     ) -> None:
         self.mode = mode
+        self._splits = splits
         self._feed = feed
         self._calendar = calendar
         self._seed = seed
@@ -124,7 +133,15 @@ class Playback:
         first = {symbol: bar.open for symbol, bar in day.daily.items()}
         if self.mode == "minutes":
             first = {symbol: float(bars.open[0]) for symbol, bars in day.bars.items()}
-        return {symbol: Quote(price, age_seconds=0.0, spread_pct=0.0) for symbol, price in first.items()}
+        split = {item.symbol for item in self.splits(session)}
+        return {
+            symbol: Quote(price, 0.0, 0.0, None if self._splits is None else symbol in split)
+            for symbol, price in first.items()
+        }
+
+    def splits(self, session: date) -> list[ShareSplit]:
+        """Those that take effect before the open of the session."""
+        return [split for split in self._splits or () if split.session == session]
 
     def _minutes(self, session: date) -> int:
         return (self._calendar.closes_at(session) - self._calendar.opens_at(session)) // timedelta(minutes=1)

@@ -38,12 +38,18 @@ class Margin:
         """As written, e.g. "loss_per_share >= stop_distance"."""
         return self.left_text if self.operator is None else f"{self.left_text} {self.operator} {self.right_text}"
 
+    @property
+    def shown(self) -> str:
+        """The comparison with its values, e.g. "loss_per_share 2.31 >= stop_distance 3.10"."""
+        decimals = _decimals(self.left, self.right, self.away)
+        left = _side(self.left_text, self.left, decimals)
+        if self.operator is None:
+            return left
+        return f"{left} {self.operator} {_side(self.right_text or '', self.right, decimals)}"
+
     def __str__(self) -> str:
         """E.g. "loss_per_share 2.31 >= stop_distance 3.10 no, 0.79 away"."""
-        decimals = _decimals(self.left, self.right, self.away)
-        shown = _side(self.left_text, self.left, decimals)
-        if self.operator is not None:
-            shown += f" {self.operator} {_side(self.right_text or '', self.right, decimals)}"
+        decimals, shown = _decimals(self.left, self.right, self.away), self.shown
         if self.holds is None:
             return f"{shown} unknown" if self.left is not None and self.right is not None else shown
         if self.operator is None:

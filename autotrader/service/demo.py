@@ -22,6 +22,7 @@ from autotrader.batch.run import to_record
 from autotrader.batch.scan import NightlyScanner, ScanError
 from autotrader.clock import NEW_YORK, Calendar, SystemClock, VirtualClock
 from autotrader.core.book import Trade
+from autotrader.core.events import Split
 from autotrader.core.exits import Day
 from autotrader.core.panel import Panel
 from autotrader.core.trader import Trader
@@ -31,9 +32,10 @@ from autotrader.execution.desk import Desk
 from autotrader.execution.session import Told, VirtualSession
 from autotrader.journal.store import Journal
 from autotrader.market.exchange import Exchange
-from autotrader.market.feed import Feed
+from autotrader.market.feed import Feed, ShareSplit
 from autotrader.market.memory import PanelFeed
 from autotrader.market.playback import Mode, Playback
+from autotrader.market.splits import AsOf
 from autotrader.market.universe import Member
 from autotrader.plugins.brokers.paper import PaperBroker
 from autotrader.settings import Batch
@@ -52,6 +54,7 @@ class DemoOptions:
     """What to play. folder: where journal and results go; what a demo left there is removed first.
 
     minutes: real minute bars, where there are any. mode: "minutes", or "path" for the daily path.
+    splits: those that the bars are not adjusted for; None: nobody has said.
     """
 
     folder: Path
@@ -64,6 +67,7 @@ class DemoOptions:
     slippage_bps: float = 0.0
     commission: float = 0.0
     borrow: float = 0.01
+    splits: Sequence[ShareSplit] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,14 @@ class Night:
     session: date
     record: BatchResultRecord | None
     problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Dawn:
+    """A session begins. closes: when, New York."""
+
+    session: date
+    closes: time
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +106,7 @@ class Evening:
     open_positions: int
 
 
-Tale = Night | Morning | Told | Evening | Trade
+Tale = Night | Dawn | Morning | Told | Evening | Trade | Split
 
 
 class Demo:
@@ -141,7 +153,9 @@ class Demo:
         )  # fmt: skip
         trader = Trader(journal.book(), {settings.config_hash: rulebook}, _TAG, self._day_of)
         desk = Desk(trader, journal, PaperBroker(exchange, self._clock), self._calendar, self._clock)
-        playback = Playback(self._feed, self._calendar, options.mode, options.seed, options.minutes)
+        playback = Playback(
+            self._feed, self._calendar, options.mode, options.seed, options.minutes, options.splits
+        )  # fmt: skip
         stage = VirtualSession(
             desk, playback, exchange, self._calendar, self._clock, rulebook, self._tell, options.borrow
         )
@@ -153,9 +167,15 @@ class Demo:
         return desk
 
     def _play(self, session: date, desk: Desk, stage: VirtualSession, playback: Playback) -> None:
-        before = self._before(session)
+        before, options = self._before(session), self._options
         self._clock.advance_to(self._at(session, self._batch.gap_filter_time))
         desk.open_session(session)
+        self._tell(Dawn(session, self._calendar.closes_at(session).astimezone(NEW_YORK).time()))
+        if playback.splits(session):
+            # what exits are judged with today looks back in today's shares
+            self._view = self._scanner.look(AsOf(self._feed, options.splits or (), session), before)
+            for split in stage.take_splits(session):
+                self._tell(split)
         candidates: list[str] = []
         if result_path(self._results, before).exists():
             record = self._filter(session, before, desk, playback)
@@ -168,13 +188,15 @@ class Demo:
             self._tell(trade)
         book = desk.trader.book
         equity = book.equity_history[-1][1]
-        previous = book.equity_history[-2][1] if len(book.equity_history) > 1 else self._options.cash
+        previous = book.equity_history[-2][1] if len(book.equity_history) > 1 else options.cash
         self._tell(Evening(session, equity, equity / previous - 1, book.drawdown(equity), len(book.positions)))
 
     def _filter(self, session: date, before: date, desk: Desk, playback: Playback) -> FilteredResultRecord:
         scan = read_batch_result(result_path(self._results, before))
         quotes = playback.pre_market(session, [item.symbol for item in scan.candidates])
-        record, judged = GapFilter(self._configuration.rulebook).filter(scan, quotes, session, 1, self._clock.now())
+        record, judged = GapFilter(self._configuration.rulebook).filter(
+            scan, quotes, session, 1, self._clock.now(), playback.splits(session)
+        )
         write_record(filtered_path(self._results, before), record)
         desk.record(judged)
         desk.finish("gap_filter")
@@ -183,7 +205,7 @@ class Demo:
 
     def _scan(self, session: date) -> None:
         """The night's scan; without one there are no entries, but exits still know the day's bars."""
-        self._view = self._scanner.look(self._feed, session)
+        self._view = self._scanner.look(AsOf(self._feed, self._options.splits or ()), session)
         try:
             result = self._scanner.judge(self._view, session)
         except ScanError as error:

@@ -34,14 +34,15 @@ from autotrader.core.view import MarketView
 from autotrader.errors import AutotraderError
 from autotrader.execution.desk import Desk
 from autotrader.execution.orders import order_request
-from autotrader.execution.session import VirtualSession
+from autotrader.execution.session import SPLITS, VirtualSession
 from autotrader.journal.store import Journal
 from autotrader.market.exchange import Exchange
-from autotrader.market.feed import Feed
+from autotrader.market.feed import Feed, ShareSplit
 from autotrader.market.playback import Mode, Playback
+from autotrader.market.splits import AsOf
 from autotrader.market.universe import Member
 from autotrader.plugins.brokers.paper import PaperBroker
-from autotrader.service.demo import Evening, Morning, Tale
+from autotrader.service.demo import Dawn, Evening, Morning, Tale
 from autotrader.validation.load import Configuration
 
 ACCOUNT = "PAPER"
@@ -58,7 +59,8 @@ class StageError(AutotraderError):
 class Deployment:
     """Where a deployment keeps its state, and what its days are played on.
 
-    folder: of the journal and of batch_results. mode, minutes: see Playback. cash: of an account that begins here.
+    folder: of the journal and of batch_results. mode, minutes, splits: see Playback. cash: of an account that begins
+    here.
     """
 
     configuration: Configuration
@@ -69,6 +71,7 @@ class Deployment:
     minutes: Path | None = None
     seed: int = 0
     cash: float = CASH
+    splits: Sequence[ShareSplit] | None = None
 
     @property
     def results(self) -> Path:
@@ -87,7 +90,7 @@ class Stages:
         params = deployment.configuration.settings.params
         self._clock = VirtualClock(datetime.combine(self.session, params.batch.gap_filter_time, NEW_YORK))
         self._playback = Playback(
-            deployment.feed, self._calendar, deployment.mode, deployment.seed, deployment.minutes
+            deployment.feed, self._calendar, deployment.mode, deployment.seed, deployment.minutes, deployment.splits
         )  # fmt: skip
         self._views: dict[str, tuple[MarketView, dict[str, int]]] = {}
 
@@ -102,7 +105,9 @@ class Stages:
             symbols = [item.symbol for item in scan.candidates]
             quotes = self._playback.pre_market(self.session, symbols)
             age = self._calendar.number(self.session) - self._calendar.number(scan.scan_date)
-            record, judged = GapFilter(self._rulebook).filter(scan, quotes, self.session, age, self._clock.now())
+            record, judged = GapFilter(self._rulebook).filter(
+                scan, quotes, self.session, age, self._clock.now(), self._splits_since(scan.scan_date)
+            )
             path = filtered_path(self._deployment.results, scan.scan_date)
             if recorded is not None:
                 self._write_again(path, record, recorded)
@@ -185,6 +190,9 @@ class Stages:
         path = result_path(self._deployment.results, before)
         raise StageError(f"{path} is not there; run `autotrader scan --date {before}` first")
 
+    def _splits_since(self, scanned: date) -> list[ShareSplit]:
+        return [item for item in self._deployment.splits or () if scanned < item.session <= self.session]
+
     def _plan(self, journal: Journal) -> Plan:
         """The candidates that the gap filter left, from the very file that it wrote."""
         recorded = self._recorded(journal, "gap_filter")
@@ -253,11 +261,15 @@ class Stages:
         trader = Trader(book, rulebooks, _TAG, lambda name, symbol: self._day_of(rulebooks[name], name, symbol, book))
         trader.prices.update(self._last_prices(book))
         desk = Desk(trader, journal, PaperBroker(exchange, self._clock), self._calendar, self._clock)
-        if begin:
-            desk.open_session(self.session)
-        return desk, VirtualSession(
+        stage = VirtualSession(
             desk, self._playback, exchange, self._calendar, self._clock, self._rulebook, self._tell, BORROW
         )
+        self._tell(Dawn(self.session, self._calendar.closes_at(self.session).astimezone(NEW_YORK).time()))
+        if begin:
+            desk.open_session(self.session)
+            for split in stage.take_splits(self.session):
+                self._tell(split)
+        return desk, stage
 
     def _check_order(self, book: Book) -> None:
         """Sessions are worked one after the other."""
@@ -288,7 +300,12 @@ class Stages:
             return {}
         day = self._playback.day(before, held)
         closes = {symbol: bar.close for symbol, bar in day.daily.items()}
-        return closes | {symbol: float(bars.close[-1]) for symbol, bars in day.bars.items()}
+        closes |= {symbol: float(bars.close[-1]) for symbol, bars in day.bars.items()}
+        if (self.session, SPLITS) in book.done:  # what is held is in the new shares already
+            for split in self._playback.splits(self.session):
+                if split.symbol in closes:
+                    closes[split.symbol] *= split.old / split.new
+        return closes
 
     def _day_of(self, rulebook: Rulebook, config_hash: str, symbol: str, book: Book) -> Day:
         """The values of the last completed day, under the configuration that the position was opened with."""
@@ -297,7 +314,9 @@ class Stages:
             others = [Member(name, name, "") for name in sorted(book.positions) if name not in known]
             universe = [*self._deployment.universe, *others]
             scanner = NightlyScanner(rulebook, config_hash, {}, universe, self._calendar)
-            view = scanner.look(self._deployment.feed, self._calendar.previous_session(self.session))
+            # bars before a split that takes effect this morning are seen in this morning's shares
+            feed = AsOf(self._deployment.feed, self._deployment.splits or (), self.session)
+            view = scanner.look(feed, self._calendar.previous_session(self.session))
             self._views[config_hash] = view, {member.symbol: row for row, member in enumerate(universe)}
         view, rows = self._views[config_hash]
         return view.day(rows[symbol], -1, self.session, self._calendar.number(self.session))
