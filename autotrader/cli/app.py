@@ -113,5 +113,6 @@ from autotrader.cli import configuration as _configuration  # noqa: E402, F401
 from autotrader.cli import demo as _demo  # noqa: E402, F401
 from autotrader.cli import explain as _explain  # noqa: E402, F401
 from autotrader.cli import scan as _scan  # noqa: E402, F401
+from autotrader.cli import simulate as _simulate  # noqa: E402, F401
 from autotrader.cli import stages as _stages  # noqa: E402, F401
 from autotrader.cli import testing as _testing  # noqa: E402, F401

@@ -211,6 +211,16 @@ class Exchange:
         """Puts a position there that was made elsewhere, in an earlier process; quantity: signed, cash stays."""
         self._held[symbol] = _Held(quantity, _decimal(average))
 
+    def trade_by_hand(self, symbol: str, quantity: int, price: Decimal) -> None:
+        """Makes the position `quantity`, signed, 0 for none, by a trade at `price` that is nobody's order here."""
+        traded = quantity - self.position(symbol)
+        self._cash -= traded * price
+        if quantity and self.position(symbol) * quantity < 0:  # over zero: the old position is gone
+            del self._held[symbol]
+            self._hold(symbol, quantity, price)
+        elif traded:
+            self._hold(symbol, traded, price)
+
     # --- the market's side ----------------------------------------------------------------------------------------
 
     def mark(self, symbol: str, price: float) -> None:

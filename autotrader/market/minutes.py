@@ -174,6 +174,11 @@ def load_minutes(path: Path, symbols: Sequence[str], session: date) -> dict[str,
     return result
 
 
+def holds_minutes(path: Path) -> bool:
+    """Whether the file, or any in the folder, is one of minute bars. BarsError as for load_minutes."""
+    return any(_is_minutes(file) for file in (sorted(path.glob("*.parquet")) if path.is_dir() else [path]))
+
+
 def _checked(path: Path, symbol: str, start: datetime, minute: NDArray[np.int64], values: Array) -> MinuteBars:
     def refuse(wrong: NDArray[np.bool_], what: str) -> None:
         if wrong.any():
