@@ -363,6 +363,12 @@ class Window(_Model):
 
     opens: Time = Field(description="No order that opens a position before it, New York time.")
     closes: Time = Field(description="No order that opens a position is sent or stays open after it, New York time.")
+    margin_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        default=0, description="How long before the window closes the last order is sent: it takes time to arrive."
+    )
+    retry_seconds: Items[Count] = Field(
+        default=(), description="Waits before each retry of an order whose refusal can pass; none: it is skipped."
+    )
 
 
 class Group(_Model):

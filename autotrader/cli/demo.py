@@ -130,7 +130,7 @@ class AccountOf:
         self._sessions: list[dict[str, Any]] = []
 
     def tell(self, tale: Tale) -> None:
-        from autotrader.execution.session import Told
+        from autotrader.execution.day import Told
         from autotrader.service.demo import Dawn, Evening, Morning, Night
 
         match tale:

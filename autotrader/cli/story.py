@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from autotrader.batch.files import BatchResultRecord
     from autotrader.core.book import Trade
     from autotrader.core.entry import Outcome
-    from autotrader.execution.session import Told
+    from autotrader.execution.day import Told
     from autotrader.rules.decision import Decision
     from autotrader.service.demo import Evening, Morning, Night, Tale
 
@@ -30,7 +30,7 @@ class Story:
     def tell(self, tale: Tale) -> None:
         from autotrader.core.book import Trade
         from autotrader.core.events import Split
-        from autotrader.execution.session import Told
+        from autotrader.execution.day import Told
         from autotrader.service.demo import Dawn, Evening, Morning, Night
 
         match tale:

@@ -271,10 +271,9 @@ class Book:
         self.orders[event.order_id] = Order(event)
 
     def _revived(self, event: ev.Revived) -> None:
-        order = self.ended.pop(event.order_id, None)
-        if order is None:
-            raise BookError(f"{event.order_id} cannot come back: it did not end short of its shares")
-        self.orders[event.order_id] = order
+        if not self.may_return(event.order_id):
+            raise BookError(f"{event.order_id} cannot come back: it did not end short of its shares, or does not fit")
+        self.orders[event.order_id] = self.ended.pop(event.order_id)
 
     def _filled(self, event: ev.Filled) -> None:
         order = self.orders.get(event.order_id)
@@ -374,6 +373,11 @@ class Book:
         if event.new < 1 or event.old < 1:
             raise BookError(f"{event.symbol}: a split of {event.old} into {event.new}")
         ratio = event.new / event.old
+        for order in self.live_orders(event.symbol):  # as the broker does
+            ordered, left = order.ordered, order.open_quantity * event.new // event.old
+            stop = None if ordered.stop_price is None else ordered.stop_price / ratio
+            if left:
+                order.ordered = replace(ordered, quantity=order.filled + left, stop_price=stop)
         quantity, rest = divmod(held.quantity * event.new, event.old)
         self.cash += event.cash
         if quantity == 0:
@@ -415,6 +419,16 @@ class Book:
 
     def pending_entries(self) -> list[Order]:
         return [order for order in self.orders.values() if order.ordered.leg == "entry"]
+
+    def may_return(self, order_id: str) -> bool:
+        """Whether an order that was given up can be live again: what is held now is what it was for."""
+        order = self.ended.get(order_id)
+        if order is None:
+            return False
+        ordered, held = order.ordered, self.positions.get(order.ordered.symbol)
+        if held is None:
+            return ordered.leg == "entry"
+        return (held.strategy, held.direction) == (ordered.strategy, ordered.direction)
 
     def live_orders(self, symbol: str) -> list[Order]:
         """The orders of a symbol that are not final; at most one, but for those that came back from the dead."""

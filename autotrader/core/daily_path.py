@@ -33,16 +33,28 @@ def walk(
     point of the path, symbols in order. minutes: the session's length. enter: carries out one group. leave: carries
     out a step with an exit at a price, before anything else happens.
     """
-    book = trader.book
-    held_before = sorted(book.positions)
+    held_before = sorted(trader.book.positions)
     for group in at_open:
         enter(group)
-    for symbol in held_before:
-        path = path_of(symbol, book.positions[symbol].direction)
-        if path:
-            _point(trader, opens, minutes, symbol, path[0], None, leave)
+    open_point(trader, opens, minutes, held_before, path_of, leave)
     for group in later:
         enter(group)
+    later_points(trader, opens, minutes, path_of, leave)
+
+
+def open_point(
+    trader: Trader, opens: datetime, minutes: int, held_before: Sequence[str], path_of: PathOf, leave: Leave
+) -> None:
+    """Judges what was held before the session at its open."""
+    for symbol in held_before:
+        path = path_of(symbol, trader.book.positions[symbol].direction)
+        if path:
+            _point(trader, opens, minutes, symbol, path[0], None, leave)
+
+
+def later_points(trader: Trader, opens: datetime, minutes: int, path_of: PathOf, leave: Leave) -> None:
+    """Judges what is held at the rest of the path, point after point, symbols in order."""
+    book = trader.book
     held = sorted(book.positions)
     paths = {symbol: path_of(symbol, book.positions[symbol].direction) for symbol in held}
     for segment in range(1, POINTS):

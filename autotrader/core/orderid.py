@@ -27,3 +27,11 @@ def is_ours(name: str, tag: str) -> bool:
     """Whether an id was made here, for this account."""
     found = _PARTS.match(name)
     return found is not None and found["tag"] == tag
+
+
+def next_attempt(name: str) -> str:
+    """The id of the attempt after this one. ValueError where `name` is no order id."""
+    found = _PARTS.match(name)
+    if found is None:
+        raise ValueError(f"not an order id: {name}")
+    return f"{name[: found.start('attempt')]}{int(found['attempt']) + 1}"

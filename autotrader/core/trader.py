@@ -7,7 +7,7 @@ whoever drives it journals a step's events, sends its orders, and applies the fi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
@@ -30,6 +30,7 @@ from autotrader.rules.ruleset import RuleSet
 DayOf = Callable[[str, str], Day]
 
 SESSIONS_A_YEAR = 252
+_PROTECTIVE = ("protective_stop", "protective_stop")  # reason and rule of what the stop at the broker sells
 
 
 class Judged(NamedTuple):
@@ -58,6 +59,11 @@ class Step:
     events: list[ev.Event] = field(default_factory=list)
     judged: list[Judged] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
+
+    @property
+    def leaving(self) -> list[ev.Leaving]:
+        """The positions that this step decided to leave."""
+        return [event for event in self.events if isinstance(event, ev.Leaving)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +130,7 @@ class Trader:
         self._observer = observer
         self.prices: dict[str, float] = {}
         self._rulebooks = rulebooks
-        self._tag = account_tag
+        self.tag = account_tag
         self._day_of = day_of
         self._plan: Plan | None = None
         self._alive: list[Filtered] = []
@@ -146,7 +152,13 @@ class Trader:
         """Takes the session's candidates; those that were entered already, before a restart, are dropped."""
         self._plan = plan
         taken = {order.ordered.symbol for order in self.book.pending_entries()} | set(self.book.entered.values())
+        taken |= {subject for kind, subject in self.book.accepted if kind == "position"}  # somebody else's shares too
         self._alive = [item for item in plan.candidates if item.candidate.symbol not in taken]
+
+    @property
+    def waiting(self) -> Sequence[Filtered]:
+        """The candidates that may still be entered in this session, by rank."""
+        return self._alive
 
     def group_due(self, at: datetime, group: str, minute: int, quotes: Mapping[str, Quote]) -> Step:
         """Judges the candidates whose time has come, of this group and of earlier ones."""
@@ -160,14 +172,16 @@ class Trader:
         if self._observer is not None:
             self._observer.outcomes(step.outcomes)
         assert self.book.session is not None
+        kind: ev.OrderKind = "opg" if rulebook.params.entry.groups[group].order == "opg" else "day"
         if self._observer is None:
             step.judged += self._told(step.outcomes, quotes, plan.config_hash)
         for intent in intents:
             item = intent.candidate
-            name = order_id(self._tag, self.book.session, group, item.strategy, item.symbol, "entry", 1)
+            attempt = self.book.attempts(item.symbol, "entry") + 1
+            name = order_id(self.tag, self.book.session, group, item.strategy, item.symbol, "entry", attempt)
             step.orders.append(
                 ev.Ordered(at, self.book.session, name, item.symbol, item.strategy, item.direction, "entry",
-                           intent.quantity, intent.plan)
+                           intent.quantity, intent.plan, order=kind)
             )  # fmt: skip
         gone = {outcome.symbol for outcome in step.outcomes if outcome.entered or outcome.final}
         self._alive = [item for item in self._alive if item.candidate.symbol not in gone]
@@ -285,24 +299,23 @@ class Trader:
                 self._leave(step, at, held, "flatten", "flatten")
         return step
 
-    def protect(self, at: datetime) -> Step:
+    def protect(self, at: datetime, waiting: Collection[str] = ()) -> Step:
         """A stop order at the broker for every position that nothing else is ordered for, sized and placed anew.
 
-        Without effect where the position's configuration has none. Only what stays held gets one: a position that is
-        being left has its exit, and a stop beside it could sell the same shares twice.
+        Without effect where the position's configuration has none. A position that is being left has its exit, and a
+        stop beside it could sell the same shares twice; unless its exit failed and waits to be tried again.
         """
         step = Step()
         for symbol, held in sorted(self.book.positions.items()):
-            price = None if held.leaving is not None else self._protective_price(held)
+            if held.leaving is not None and symbol not in waiting:
+                continue
+            price = self._protective_price(held)
             live = self.book.order_of(symbol, "stop")
             if live is not None:
-                fits = live.open_quantity == held.quantity and live.ordered.stop_price == price
-                if held.leaving is None and not fits:
+                if live.open_quantity != held.quantity or live.ordered.stop_price != price:
                     step.cancels.append(live.ordered.order_id)
             elif price is not None and not self.book.live_orders(symbol):
-                step.orders.append(
-                    self._order(at, held, "stop", "protective_stop", "protective_stop", "gtc", price)
-                )  # fmt: skip
+                step.orders.append(self._order(at, held, "stop", *_PROTECTIVE, "gtc", price))
         return step
 
     def _protective_price(self, held: HeldPosition) -> float | None:
@@ -408,7 +421,7 @@ class Trader:
         """An order over all that is held."""
         assert self.book.session is not None
         attempt = self.book.attempts(held.symbol, leg) + 1
-        name = order_id(self._tag, self.book.session, leg, held.strategy, held.symbol, leg, attempt)
+        name = order_id(self.tag, self.book.session, leg, held.strategy, held.symbol, leg, attempt)
         return ev.Ordered(at, self.book.session, name, held.symbol, held.strategy, held.direction, leg,
                           held.quantity, None, reason, rule, order, stop_price)  # fmt: skip
 

@@ -46,7 +46,7 @@ _IDENTITY: dict[type[Any], tuple[str, ...]] = {
     ev.Revived: ("order_id", "at"),
     ev.Filled: ("order_id", "cumulative"),
     ev.OrderEnded: ("order_id", "at"),  # one that was given up may come back, and end again
-    ev.Marked: ("symbol", "at"),
+    ev.Marked: ("symbol", "at", "bars_held", "best_price", "worst_price"),  # a bar may be judged again after a crash
     ev.Split: ("session", "symbol"),
     ev.Charged: ("session", "symbol"),
     ev.SessionClosed: ("session",),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
+import logging
 import math
 import os
 import sqlite3
@@ -21,12 +23,14 @@ from autotrader.clock import Clock, SystemClock
 from autotrader.core.book import Book, BookError
 from autotrader.core.events import Event
 from autotrader.errors import AutotraderError
-from autotrader.journal import codec
+from autotrader.journal import ballast, codec
 from autotrader.points import reached
 from autotrader.rules.decision import Decision
 
 if TYPE_CHECKING:
     from autotrader.settings import StrategyParams, SystemSettings
+
+log = logging.getLogger("autotrader.journal")
 
 SCHEMA_VERSION = 1
 BUSY_SECONDS = 2.0  # how long a write waits for another process's; two writers are a mistake
@@ -62,6 +66,16 @@ _ADD_DECISION = (
 
 class JournalError(AutotraderError):
     """The journal cannot be used, or what it is told contradicts it. The text names the file."""
+
+
+class CorruptJournal(JournalError):
+    """The journal's content cannot be trusted. set_aside: it has another name now, and nothing takes its place."""
+
+    def __init__(self, path: Path, found: str, *, set_aside: bool = False) -> None:
+        where = f"it is kept as {_aside(path).name}, and" if set_aside else "nothing was changed;"
+        way_out = "nothing is traded until a copy is restored in its place"
+        super().__init__(f"{path} is corrupt ({found}); {where} {way_out}")
+        self.found = found
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +133,11 @@ class Journal:
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         """Use `open` or `read`."""
         self.path = path
+        self.cramped = False  # the disk was full: what is kept for bad times is being used up
         self._connection = connection
         self._meta = self._read_meta()
+        self._pending: list[tuple[str, tuple[object, ...]]] = []  # inserted and not committed
+        self._lock: int | None = None
 
     # --- opening ------------------------------------------------------------------------------------------------
 
@@ -133,6 +150,21 @@ class Journal:
         JournalError where it is of another account or cannot be trusted or written.
         """
         _check_file(path)
+        lock = _lock(path)
+        try:
+            journal = cls._open(path, account_id, initial_cash, clock)
+        except CorruptJournal as error:
+            _set_aside(path)
+            os.close(lock)
+            raise CorruptJournal(path, error.found, set_aside=True) from error
+        except BaseException:
+            os.close(lock)
+            raise
+        journal._lock = lock
+        return journal
+
+    @classmethod
+    def _open(cls, path: Path, account_id: str, initial_cash: float | None, clock: Clock | None) -> Journal:
         if not path.exists():
             _create(path, account_id, initial_cash, (clock or SystemClock()).now())
         elif not path.stat().st_mode & stat.S_IWUSR:  # asked of the file, since root may write anything
@@ -145,6 +177,7 @@ class Journal:
                     "use that account, or another deployment folder"
                 )
             journal._prepare()
+            journal.cramped = not ballast.keep(path)
         except BaseException:
             journal.close()
             raise
@@ -161,6 +194,9 @@ class Journal:
     def close(self) -> None:
         """Closes without committing."""
         self._connection.close()
+        if self._lock is not None:
+            os.close(self._lock)  # which gives the lock back
+            self._lock = None
 
     def __enter__(self) -> Journal:
         return self
@@ -199,7 +235,12 @@ class Journal:
         """Makes durable all that was appended since the last one."""
         if self._connection.in_transaction:
             reached("journal.commit.before")
-            self._execute("COMMIT")
+            try:
+                self._connection.execute("COMMIT")
+            except sqlite3.Error as error:
+                self._make_room(error)
+                self._execute("COMMIT")
+            self._pending.clear()
             reached("journal.commit.after")
 
     def append(self, event: Event) -> bool:
@@ -246,9 +287,24 @@ class Journal:
         try:
             if not self._connection.in_transaction:
                 self._connection.execute("BEGIN IMMEDIATE")
-            return self._connection.execute(statement, row).rowcount == 1
+            added = self._connection.execute(statement, row).rowcount == 1
         except sqlite3.Error as error:
+            self._make_room(error)
+            added = self._execute(statement, row).rowcount == 1
+        self._pending.append((statement, row))
+        return added
+
+    def _make_room(self, error: sqlite3.Error) -> None:
+        """On a full disk: gives the ballast back and begins the open transaction again. JournalError for all else."""
+        if not _is_full(error) or not ballast.free(self.path):
             raise _said(self.path, error) from error
+        self.cramped = True
+        log.error("%s: the disk is full; the room kept for this is used now, nothing new is opened", self.path)
+        if self._connection.in_transaction:  # SQLite may have undone it already
+            self._execute("ROLLBACK")
+        self._execute("BEGIN IMMEDIATE")
+        for statement, row in self._pending:
+            self._execute(statement, row)
 
     # --- reading ------------------------------------------------------------------------------------------------
 
@@ -374,7 +430,7 @@ class Journal:
         """What a writer asks for: a sound file, a write-ahead log, durability; and that it can write at all."""
         found = self._execute("PRAGMA quick_check(1)").fetchone()[0]
         if found != "ok":
-            raise JournalError(f"{self.path} is corrupt ({found}); restore it from a copy, nothing was changed")
+            raise CorruptJournal(self.path, found)
         mode = self._execute("PRAGMA journal_mode=WAL").fetchone()[0]
         if mode != "wal":
             raise JournalError(f"{self.path}: no write-ahead log on this file system; use a local disk")
@@ -401,8 +457,44 @@ def _connect(cls: type[Journal], path: Path, mode: str) -> Journal:
 def _check_file(path: Path) -> None:
     if path.is_dir():
         raise JournalError(f"{path} is a folder, not a journal")
+    if not path.exists() and _aside(path).exists():
+        raise JournalError(
+            f"{path} was corrupt and is kept as {_aside(path).name}; restore a copy in its place. To begin an empty "
+            "journal instead, with nothing known of what the account holds, move that file away"
+        )
     if not path.exists() and _log_of(path).exists():
         raise JournalError(f"{_log_of(path)} is there without its journal {path.name}; restore both from a copy")
+
+
+def _lock(path: Path) -> int:
+    """The one writer's lock, for as long as the descriptor is open: a killed process gives it back."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise JournalError(f"no journal can be made at {path}: {error}") from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(handle)
+        raise JournalError(f"{path} is being written by another process; only one may run for an account") from error
+    return handle
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.corrupt")
+
+
+def _set_aside(path: Path) -> None:
+    reached("journal.set_aside.before")
+    for file in (path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm"), path):
+        if file.exists():
+            file.replace(file.with_name(file.name.replace(path.name, _aside(path).name)))
+    reached("journal.set_aside.after")
+
+
+def _is_full(error: sqlite3.Error) -> bool:
+    return "full" in str(error)  # SQLITE_FULL: "database or disk is full"
 
 
 def _log_of(path: Path) -> Path:
@@ -447,7 +539,9 @@ def _said(path: Path, error: sqlite3.Error) -> JournalError:
     if "not a database" in text:
         return JournalError(f"{path} is not a journal; move it away, or say where the journal is")
     if "malformed" in text:
-        return JournalError(f"{path} is corrupt ({text}); restore it from a copy, nothing was changed")
+        return CorruptJournal(path, text)
+    if _is_full(error):
+        return JournalError(f"{path}: the disk is full; make room on it")
     if "locked" in text:
         return JournalError(f"{path} is being written by another process; only one may run for an account")
     if "readonly" in text:

@@ -28,8 +28,9 @@ from autotrader.core.panel import Panel
 from autotrader.core.trader import Trader
 from autotrader.core.view import MarketView
 from autotrader.errors import AutotraderError
+from autotrader.execution.day import Told
 from autotrader.execution.desk import Desk
-from autotrader.execution.session import Told, VirtualSession
+from autotrader.execution.session import VirtualSession
 from autotrader.journal.store import Journal
 from autotrader.market.exchange import Exchange
 from autotrader.market.feed import Feed, ShareSplit
@@ -152,7 +153,11 @@ class Demo:
             commission=options.commission,
         )  # fmt: skip
         trader = Trader(journal.book(), {settings.config_hash: rulebook}, _TAG, self._day_of)
-        desk = Desk(trader, journal, PaperBroker(exchange, self._clock), self._calendar, self._clock)
+        desk = Desk(
+            trader, journal, PaperBroker(exchange, self._clock), self._calendar, self._clock, rulebook,
+            protect=options.mode == "minutes",
+        )  # fmt: skip
+        desk.recover()
         playback = Playback(
             self._feed, self._calendar, options.mode, options.seed, options.minutes, options.splits
         )  # fmt: skip
@@ -176,14 +181,12 @@ class Demo:
             self._view = self._scanner.look(AsOf(self._feed, options.splits or (), session), before)
             for split in stage.take_splits(session):
                 self._tell(split)
-        candidates: list[str] = []
+        plan = None
         if result_path(self._results, before).exists():
             record = self._filter(session, before, desk, playback)
             plan = to_plan(record, self._configuration.rulebook)
-            desk.plan(plan)
-            candidates = [item.candidate.symbol for item in plan.candidates]
         closed = len(desk.trader.book.trades)
-        stage.play(session, candidates)
+        stage.play(session, plan)
         for trade in desk.trader.book.trades[closed:]:
             self._tell(trade)
         book = desk.trader.book

@@ -129,9 +129,8 @@ class Stages:
                     raise StageError(f"group {key} of {self.session} was entered already, and {group} comes before it")
             plan = self._plan(journal)
             desk, stage = self._desk(journal)
-            desk.plan(plan)
             closed = len(desk.trader.book.trades)
-            stage.play_to(self.session, [item.candidate.symbol for item in plan.candidates], group)
+            stage.play_to(self.session, plan, group)
             self._tell_trades(desk.trader.book, closed)
         return True
 
@@ -260,7 +259,10 @@ class Stages:
         exchange = self._exchange(book)
         trader = Trader(book, rulebooks, _TAG, lambda name, symbol: self._day_of(rulebooks[name], name, symbol, book))
         trader.prices.update(self._last_prices(book))
-        desk = Desk(trader, journal, PaperBroker(exchange, self._clock), self._calendar, self._clock)
+        protect = self._deployment.mode == "minutes"
+        broker = PaperBroker(exchange, self._clock)
+        desk = Desk(trader, journal, broker, self._calendar, self._clock, self._rulebook, protect=protect)
+        desk.recover()
         stage = VirtualSession(
             desk, self._playback, exchange, self._calendar, self._clock, self._rulebook, self._tell, BORROW
         )

@@ -407,7 +407,10 @@ def test_the_end_of_an_order_that_its_last_fill_ended_says_nothing_new(story: St
 # --- what holds for every history ---------------------------------------------------------------------------------
 
 PRICES = st.floats(1.0, 1000.0).map(lambda price: round(price, 2))
-ACTS = st.sampled_from(["enter", "exit", "fill", "fill", "fill", "end", "mark", "charge", "split", "close", "reset"])
+ACTS = st.sampled_from(
+    ["enter", "exit", "stop", "fill", "fill", "fill", "end", "revive", "mark", "charge", "split", "correct", "close",
+     "reset"]
+)
 
 
 def value_is_conserved(book: Book) -> None:
@@ -423,10 +426,18 @@ def act(story: Story, name: str, draw: Any) -> None:
     book, symbol = story.book, draw(st.sampled_from("ABC"))
     held = book.positions.get(symbol)
     live = {order.ordered.leg: order for order in book.orders.values() if order.ordered.symbol == symbol}
-    if name == "enter" and held is None and "entry" not in live:
+    if name == "enter" and held is None and not live:
         story.order("entry", draw(st.integers(1, 50)), symbol, draw(st.sampled_from(["long", "short"])))
-    elif name == "exit" and held is not None and "exit" not in live:
-        story.order("exit", draw(st.integers(1, held.quantity)), symbol, held.direction)
+    elif name in {"exit", "stop"} and held is not None and not live:
+        story.order(name, draw(st.integers(1, held.quantity)), symbol, held.direction)
+    elif name == "revive" and any(map(book.may_return, book.ended)):
+        name = draw(st.sampled_from([*filter(book.may_return, book.ended)]))
+        story.tell(ev.Revived(story.at, day(story.number), name))
+    elif name == "correct" and held is not None and not live:
+        price, quantity = draw(PRICES), draw(st.integers(1, held.quantity))
+        before = book.equity({symbol: price})
+        story.tell(ev.Corrected(story.at, day(story.number), symbol, quantity, price, "ops"))
+        assert book.equity({symbol: price}) == pytest.approx(before, abs=1e-6)
     elif name == "fill" and live:
         leg = draw(st.sampled_from(sorted(live)))
         quantity = draw(st.integers(1, live[leg].open_quantity))

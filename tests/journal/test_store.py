@@ -76,7 +76,9 @@ def test_a_new_journal_is_empty_and_private(path: Path) -> None:
         assert journal.counts() == (0, 0)
         assert journal.book() == Book(100_000.0)
     assert path.stat().st_mode & 0o077 == 0
-    assert [file.name for file in path.parent.iterdir()] == ["journal.sqlite3"]  # nothing temporary stays
+    there = sorted(file.name for file in path.parent.iterdir())  # nothing temporary stays
+    assert there == ["journal.sqlite3", "journal.sqlite3.ballast", "journal.sqlite3.lock"]
+    assert all(file.stat().st_mode & 0o077 == 0 for file in path.parent.iterdir())
 
 
 def test_the_cash_of_the_first_opening_stays(path: Path) -> None:
@@ -323,14 +325,21 @@ def test_a_read_only_journal_is_refused_for_writing_and_can_be_read(path: Path) 
         assert journal.last_session() == DAY
 
 
-def test_a_damaged_file_is_named_and_left_as_it_is(path: Path) -> None:
+def test_a_damaged_file_is_named_and_set_aside_and_nothing_takes_its_place(path: Path) -> None:
     with opened(path) as journal:
         for number in range(500):
             journal.append(ev.StageDone(AT, DAY, f"stage {number}", "x" * 50))
     content = bytearray(path.read_bytes())
     content[8192:12288] = b"\xff" * 4096
     path.write_bytes(content)
-    refuses(path, "corrupt")
+    for _ in range(2):  # a service that is started again and again must not begin an empty journal
+        with pytest.raises(JournalError, match="corrupt"):
+            opened(path)
+        assert not path.exists()
+    aside = path.with_name("journal.sqlite3.corrupt")
+    assert aside.read_bytes() == content
+    aside.rename(path.with_name("elsewhere"))
+    opened(path).close()
 
 
 def test_a_file_cut_short_is_named_by_readers_too(path: Path) -> None:

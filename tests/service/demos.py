@@ -15,7 +15,7 @@ from backtest.worlds import CALENDAR, MemoryFeed, configure, edited, market, mem
 from autotrader.core import events as ev
 from autotrader.core.book import Book, Trade
 from autotrader.core.panel import FIELDS, Panel
-from autotrader.execution.session import Told
+from autotrader.execution.day import Told
 from autotrader.journal.store import Journal
 from autotrader.market.feed import ShareSplit
 from autotrader.service.demo import Dawn, Demo, DemoOptions, Evening, Morning, Night, Tale

@@ -148,7 +148,7 @@ def test_an_unlike_plugin_does_not_break_the_schema() -> None:
     ("old", "new", "at", "code", "message"),
     [
         ("top_candidates: 12", "top_candidate: 12", "top_candidate:", "unknown-key", 'unknown key "top_candidate"; did you mean "top_candidates"?'),
-        ("opens:", "late: x, opens:", "late:", "unknown-key", 'unknown key "late"; allowed: opens, closes'),
+        ("opens:", "late: x, opens:", "late:", "unknown-key", 'unknown key "late"; allowed: opens, closes, margin_seconds, retry_seconds'),
         ("min_coverage: 0.90", "min_coverage: 1.5", "1.5", "out-of-range", "1.5 is out of range; at most 1; did you mean 1.5%?"),
         ("min_coverage: 0.90", "min_coverage: abc", "abc", "wrong-type", 'expected a number, found the text "abc"'),
         ("top_candidates: 12", "top_candidates: 12.0", "12.0", "wrong-type", "expected a whole number, found the number 12"),
