@@ -387,12 +387,12 @@ def test_a_contradiction_is_refused_and_changes_nothing(story: Story, event: ev.
     assert story.book == before
 
 
-def test_an_exit_that_would_flip_the_position_is_refused_at_its_fill_too(story: Story) -> None:
+def test_an_order_is_split_with_its_position_and_cannot_sell_more(story: Story) -> None:
     story.enter(100.0)
     out = story.order("exit", 10)
     story.split(1, 2)
     story.fill(out, 4, 200.0)
-    with pytest.raises(BookError, match="flip"):
+    with pytest.raises(BookError, match="6 filled of 5 ordered"):
         story.fill(out, 2, 200.0)
 
 
