@@ -26,9 +26,11 @@ check: $(INSTALLED)  ## Style and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: $(INSTALLED)  ## Measure against bare TA-Lib and numpy, and hold the ratios
+bench: $(INSTALLED)  ## Measure against bare TA-Lib, numpy and Python, and hold the ratios
 	$(BIN)/python benchmarks/bench_scan.py --check
 	$(BIN)/python benchmarks/bench_startup.py --check
+	$(BIN)/python benchmarks/bench_rules.py --check
+	$(BIN)/python benchmarks/bench_validate.py --check
 
 lock:  ## Resolve the dependencies of pyproject.toml into requirements.txt, with hashes
 	$(PYTHON) -m venv .venv-lock
@@ -44,10 +46,11 @@ clean:  ## Remove the virtual environment and all caches; data/ is yours and sta
 	rm -rf $(VENV) .venv-lock .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find autotrader tests tools benchmarks -name __pycache__ -type d -exec rm -rf {} +
 
-# Everything as locked, then the project on top of it, nothing resolved again.
+# Everything as locked, then the project on top of it, nothing resolved again; compiled, as an installer would have it.
 $(INSTALLED): requirements.txt pyproject.toml
 	@$(PYTHON) $(IS_NEW_ENOUGH) || { echo "autotrader needs Python 3.11 or newer: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(BIN)/python -m compileall -q autotrader
 	@touch $@

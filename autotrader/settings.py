@@ -3,15 +3,13 @@
 Expressions stay text here, and plugins' own parameters (`signal:`) stay raw: who evaluates them checks them.
 """
 
-from __future__ import annotations
-
 import datetime
 import hashlib
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -225,7 +223,7 @@ class IndicatorSettings(_Model):
     )
 
     @model_validator(mode="after")
-    def _fits_kind(self) -> IndicatorSettings:
+    def _fits_kind(self) -> Self:
         kind = INDICATOR_KINDS.get(self.kind)
         if kind is None:
             raise ValueError(f"unknown kind {self.kind!r}; one of {', '.join(sorted(INDICATOR_KINDS))}")

@@ -334,7 +334,8 @@ def stages(
     named = {"regime": tuple(regimes), "regime_at_entry": tuple(regimes), "entry_group": tuple(map(group_name, groups))}
 
     def table(*groups: Sequence[Fact]) -> dict[str, Fact]:
-        return {name: replace(fact, values=named.get(name, fact.values)) for name, fact in _table(*groups).items()}
+        facts = _table(*groups)
+        return facts | {name: replace(facts[name], values=words) for name, words in named.items() if name in facts}
 
     every = (
         Stage("regime", "first", table(_SERIES, daily), "UNCERTAIN", open_outcomes=True,

@@ -118,7 +118,7 @@ def by_columns(report: Report) -> None:
     conditions = (
         ("exit: a stop", "loss_per_share >= stop_distance", True, lambda: share >= stop),
         (
-            "exit: one of several, not on the first day",
+            "exit: one of several",
             "not days_held == 0 and (loss_pct >= stop_pct or gain_atr >= tp_atr_mult or days_held >= max_hold_days)",
             True,
             lambda: ((days != 0) & ~np.isnan(days)) & ((loss >= 0.07) | (gain >= 3.0) | (days >= 5)),
@@ -149,7 +149,7 @@ def by_columns(report: Report) -> None:
             return column_match(expression, given) if match else ~column_miss(expression, given)
 
         assert np.array_equal(ours(), by_hand())
-        report.add(f"columns of {SHAPE[0]} x {SHAPE[1]}, {what}", *compare(ours, by_hand), 1.2)
+        report.add(f"{what}, {SHAPE[0]} x {SHAPE[1]}", *compare(ours, by_hand, 31), 1.2)
 
 
 def parsing(report: Report) -> None:

@@ -198,8 +198,9 @@ def plugins(as_json: AsJson = False) -> None:
                 problem = None
             except registry.PluginError as error:
                 problem = str(error)
-            source = f"{point.dist.name} {point.dist.version}" if point.dist else "unknown"
-            rows.append({"kind": kind, "name": name, "from": source, "object": point.value, "problem": problem})
+            rows.append(
+                {"kind": kind, "name": name, "from": registry.origin(point), "object": point.value, "problem": problem}
+            )
     if as_json:
         typer.echo(json.dumps(rows, indent=1))
         return

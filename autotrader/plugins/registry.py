@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
-from importlib.metadata import EntryPoint, entry_points
+from functools import cache, lru_cache
+from importlib.metadata import Distribution, EntryPoint, distributions
 from typing import TYPE_CHECKING, Any, cast
 
 from autotrader.errors import AutotraderError
@@ -54,14 +56,39 @@ def load_feed(name: str) -> Any:
     return _load("feeds", name)
 
 
+def origin(point: EntryPoint) -> str:
+    """What a plugin came with, and its version: "autotrader-rules 0.1.0"."""
+    return _name_and_version(point.dist) if point.dist else "unknown"
+
+
 def _plugins(kind: str) -> Mapping[str, EntryPoint]:
     found: dict[str, EntryPoint] = {}
-    for point in sorted(entry_points(group=f"autotrader.{kind}"), key=lambda point: point.name):
+    group = f"autotrader.{kind}"
+    points = (point for point in _entry_points(tuple(sys.path)) if point.group == group)
+    for point in sorted(points, key=lambda point: point.name):
         other = found.setdefault(point.name, point)
-        if (other.value, _distribution(other)) != (point.value, _distribution(point)):
+        if other is not point and (other.value, _distribution(other)) != (point.value, _distribution(point)):
             both = " and ".join(f"{_distribution(each)} ({each.value})" for each in (other, point))
             raise PluginError(f'two plugins in {kind} are named "{point.name}", in {both}; uninstall one of them')
     return found
+
+
+@lru_cache(maxsize=1)
+def _entry_points(_path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
+    """The entry points of all our groups on this path, once for each distribution.
+
+    importlib.metadata.entry_points reads the metadata of everything that is installed, each time it is asked.
+    """
+    ours: dict[str, Distribution] = {}
+    for distribution in distributions():
+        if "autotrader." in (distribution.read_text("entry_points.txt") or ""):
+            ours.setdefault(distribution.name.lower().replace("_", "-"), distribution)  # the first one shadows others
+    return tuple(point for distribution in ours.values() for point in distribution.entry_points)
+
+
+@cache
+def _name_and_version(distribution: Distribution) -> str:
+    return f"{distribution.name} {distribution.version}"
 
 
 def _distribution(point: EntryPoint) -> str:

@@ -6,14 +6,16 @@ import bisect
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from autotrader.rules.problems import Problem, Severity
-from autotrader.rules.yaml_positions import value_indices
 from autotrader.rules.yaml_scalars import Trap, quoted, read_plain
-from autotrader.rules.yaml_syntax import Finding, explain, negation
+
+if TYPE_CHECKING:  # what only a broken file needs is imported for one
+    from autotrader.rules.yaml_syntax import Finding
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 50
@@ -25,7 +27,8 @@ _MAX_REPAIRED_CHARACTERS = 100_000  # each repair parses again
 
 # Controls, and what cannot be seen: soft hyphen, zero-width space, marks that turn the direction of text.
 _UNSEEN = "\xad\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
-_NOT_TEXT = re.compile(f"[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]|[{_UNSEEN}]")
+_NOT_TEXT = f"[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]|[{_UNSEEN}]"
+_NOT_ASCII_TEXT = "[^\t\n\x20-\x7e]"  # the same for ASCII; the other takes 5 ms to compile
 _CONTROL = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f{_UNSEEN}]")
 # Codes of findings after which a value is not what its author meant.
 _STAND_INS = frozenset({"needs-quotes", "tag", "key-without-value", "anchor", "syntax"})
@@ -125,6 +128,8 @@ class Document:
 
         Right for every style of scalar; an offset at or behind the end is the place just after the last character.
         """
+        from autotrader.rules.yaml_positions import value_indices
+
         node, rest = self._find(path)
         value = self._value(path)
         if rest or not isinstance(value, str):
@@ -199,6 +204,8 @@ def load(text: str | bytes, file: str) -> Document:
             builder.run()
             break
         except yaml.MarkedYAMLError as error:
+            from autotrader.rules.yaml_syntax import explain
+
             finding = explain(error, attempt.split("\n"))
             if finding.line in repaired:  # what our repair made of the line is not the author's mistake
                 break
@@ -229,7 +236,8 @@ def decode(text: str | bytes, file: str) -> str:
         raise DocumentError([Problem(file, 1, 1, "too-large", message)])
     decoded = text if isinstance(text, str) else _from_utf8(text, file)
     source = _with_plain_line_ends(decoded)
-    bad = list(_NOT_TEXT.finditer(source))[:MAX_PROBLEMS]
+    not_text = re.compile(_NOT_ASCII_TEXT if source.isascii() else _NOT_TEXT)
+    bad = list(islice(not_text.finditer(source), MAX_PROBLEMS))
     if bad:
         starts = _line_starts(source.split("\n"))
         problems = []
@@ -524,6 +532,8 @@ class _Builder:
         if event.tag is not None:
             written = self.source[event.start_mark.index :].split(None, 1)[:1]
             if type(event) is yaml.ScalarEvent and key and not event.tag.startswith("tag:"):
+                from autotrader.rules.yaml_syntax import negation
+
                 message = negation(key, f"{written[0] if written else '!'} {event.value}")
             else:
                 message = f"tags ({written[0] if written else '!'}) are not read here; remove it, or quote the text"

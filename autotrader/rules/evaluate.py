@@ -92,8 +92,23 @@ class _Evaluator(SimpleEval):  # type: ignore[misc]  # simpleeval ships no types
 
     def _join(self, node: ast.BoolOp) -> Array:
         combine = np.logical_and if isinstance(node.op, ast.And) else np.logical_or
-        joined: Array = reduce(combine, [self._eval(value) for value in node.values])
-        return joined
+        values = [self._eval(value) for value in node.values]
+        room: Array | None = next((value for value in values if self._can_take(value, values)), None)
+        if room is None:
+            joined: Array = reduce(combine, values)
+            return joined
+        for value in values:
+            if value is not room:
+                combine(room, value, out=room)
+        return room
+
+    def _can_take(self, value: Any, values: list[Any]) -> bool:
+        """Whether it is an array that was made on the way here, and fits the result: a new one takes longer."""
+        if not isinstance(value, np.ndarray) or value.dtype != np.bool_:
+            return False
+        if any(value is given for given in self.names.values()):
+            return False
+        return all(np.shape(other) in ((), value.shape) for other in values)
 
     def _choose(self, node: ast.IfExp) -> Array:
         chosen: Array = np.where(self._eval(node.test), self._eval(node.body), self._eval(node.orelse))
@@ -104,6 +119,13 @@ def _divide(a: Array, b: Array) -> Array:
     zero = np.equal(b, 0.0)
     quotient: Array = np.divide(a, b)
     return np.where(zero, np.nan, quotient) if np.any(zero) else quotient
+
+
+def _equal(a: Any, b: Any) -> Any:
+    """a == b; of a flag's column, itself or its opposite, which takes no comparison."""
+    if isinstance(b, bool) and isinstance(a, np.ndarray) and a.dtype == np.bool_:
+        return a if b else np.logical_not(a)
+    return a == b
 
 
 # Which of two zeros is the less differs between machines: + 0.0 leaves one zero.
@@ -137,7 +159,7 @@ _OPERATORS = {
     ast.LtE: operator.le,
     ast.Gt: operator.gt,
     ast.GtE: operator.ge,
-    ast.Eq: operator.eq,
+    ast.Eq: _equal,
     ast.NotEq: operator.ne,
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 # Every code that a flaw can have. They are stable: people filter by them.
 FLAW_CODES = (
@@ -21,8 +21,7 @@ FLAW_CODES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Flaw:
+class Flaw(NamedTuple):
     """One mistake in an expression: `offset` and `length` are in characters of its text.
 
     code: one of FLAW_CODES. name: the name that is unknown, where that is the mistake.

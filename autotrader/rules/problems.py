@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Literal
-from urllib.parse import quote
+from typing import Literal, NamedTuple
 
 Severity = Literal["error", "warning"]
 
@@ -17,8 +14,7 @@ _AROUND = 500  # characters on either side of a place among which the columns sh
 _SHORT_LIST = 12
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Problem:
+class Problem(NamedTuple):
     """One finding in one file. Lines and columns count from 1, columns in characters.
 
     code:    stable, kebab-case, e.g. "unknown-fact".
@@ -53,6 +49,8 @@ def render_text(problems: Iterable[Problem], sources: Mapping[str, str]) -> str:
 
 def render_json(problems: Iterable[Problem], _sources: Mapping[str, str]) -> str:
     """All problems as a JSON list of objects: file, line, column, length, code, severity, message."""
+    import json
+
     objects = [
         {
             "file": problem.file,
@@ -79,6 +77,8 @@ def render_github(problems: Iterable[Problem], _sources: Mapping[str, str]) -> s
 
 def render_sarif(problems: Iterable[Problem], _sources: Mapping[str, str], codes: Mapping[str, str]) -> str:
     """All problems as SARIF 2.1.0, which code scanning services read. codes: code -> what it means, in a line."""
+    import json
+
     found = sorted(problems)
     rules = [
         {"id": code, "shortDescription": {"text": codes.get(code, code)}}
@@ -100,6 +100,8 @@ def render_sarif(problems: Iterable[Problem], _sources: Mapping[str, str], codes
 
 
 def _sarif_location(problem: Problem) -> dict[str, object]:
+    from urllib.parse import quote
+
     path = PurePath(problem.file)
     uri = quote(path.as_posix().encode("utf-8", "surrogateescape"))
     region = {

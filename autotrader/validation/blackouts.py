@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from datetime import date
+from typing import TYPE_CHECKING
 
-from autotrader.core.types import Blackout
 from autotrader.rules.problems import Problem
+
+if TYPE_CHECKING:
+    from autotrader.core.types import Blackout
 
 _HEADER = ["symbol", "from", "to", "reason"]
 _MAX_PROBLEMS = 100
@@ -30,7 +32,7 @@ def read_blackouts(text: str, file: str) -> tuple[tuple[Blackout, ...], list[Pro
                 return (), problems
             continue
         row = _row(line)
-        if isinstance(row, Blackout):
+        if not isinstance(row, tuple):
             found.append(row)
         elif len(problems) < _MAX_PROBLEMS:
             message, cell = row
@@ -43,6 +45,10 @@ def read_blackouts(text: str, file: str) -> tuple[tuple[Blackout, ...], list[Pro
 
 def _row(line: str) -> Blackout | tuple[str, str]:
     """The row, or what is wrong with it and with which cell."""
+    import csv
+
+    from autotrader.core.types import Blackout
+
     try:
         (cells,) = list(csv.reader([line], skipinitialspace=True, strict=True))
     except (csv.Error, ValueError):

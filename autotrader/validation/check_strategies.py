@@ -50,8 +50,7 @@ def plugins(context: Context) -> None:
         context.reads[name] = tuple(started[1].reads)
         if block.enabled:
             context.checked.plugin_classes[name] = started[0]
-            distribution = known[plugin].dist
-            context.checked.versions[plugin] = f"{distribution.name} {distribution.version}" if distribution else ""
+            context.checked.versions[plugin] = registry.origin(known[plugin])
 
 
 def _start(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from autotrader.rules.document import Document
 from autotrader.settings import StrategyParams
@@ -19,7 +20,9 @@ from autotrader.validation.check_names import (
 from autotrader.validation.check_strategies import groups, hidden_stops, plugins, values, weights
 from autotrader.validation.check_times import times
 from autotrader.validation.context import Checked, Context, gather
-from autotrader.validation.salvage import Salvaged
+
+if TYPE_CHECKING:
+    from autotrader.validation.salvage import Salvaged
 
 # The first two also gather what the others need; a misspelt declaration settles what follows from it.
 CHECKS: tuple[Callable[[Context], None], ...] = (

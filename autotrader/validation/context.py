@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
@@ -17,7 +17,9 @@ from autotrader.rules.expression import Expression, Flaw
 from autotrader.rules.facts import Stage
 from autotrader.rules.problems import Problem, Severity, suggest
 from autotrader.settings import IndicatorSettings, StrategyParams
-from autotrader.validation.salvage import Salvaged
+
+if TYPE_CHECKING:
+    from autotrader.validation.salvage import Salvaged
 
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 

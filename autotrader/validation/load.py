@@ -7,13 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
 from autotrader.core.rulebook import Rulebook
-from autotrader.core.strategy import Strategy
-from autotrader.core.types import Blackout
 from autotrader.plugins import registry
 from autotrader.rules.document import Document, DocumentError
 from autotrader.rules.problems import Problem, suggest
@@ -21,8 +19,11 @@ from autotrader.settings import Settings, StrategyParams, SystemSettings, config
 from autotrader.validation.blackouts import read_blackouts
 from autotrader.validation.checks import check
 from autotrader.validation.context import Checked, words
-from autotrader.validation.salvage import salvage
 from autotrader.validation.structure import build, check_structure, read_document, read_text
+
+if TYPE_CHECKING:
+    from autotrader.core.strategy import Strategy
+    from autotrader.core.types import Blackout
 
 _PACKAGE = Path(__file__).parents[1]
 # One copy in the source tree, packaged beside the code when installed.
@@ -124,6 +125,8 @@ class _Reading:
             self.problems += checked.problems
             return checked
         problems += _form(StrategyParams, document, built, problems, mended)
+        from autotrader.validation.salvage import salvage
+
         # Something is wrong with the form: whatever else is wrong is told all the same.
         salvaged = salvage(StrategyParams, document.data, _packaged_params())
         if salvaged is not None:
@@ -140,6 +143,8 @@ class _Reading:
             if not problems and isinstance(built, SystemSettings):
                 self._check_plugins(built, document)
                 return built
+            from autotrader.validation.salvage import salvage
+
             problems += _form(SystemSettings, document, built, problems, mended)
             salvaged = salvage(SystemSettings, document.data, {})
             if salvaged is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from importlib.metadata import EntryPoint, EntryPoints
+from importlib.metadata import EntryPoint
 
 import pytest
 
@@ -31,11 +31,7 @@ def test_the_table_says_the_same(run: Run) -> None:
 
 def test_a_plugin_that_does_not_load_is_shown_with_its_cause(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = EntryPoint("broken", "no_such_module:Thing", "autotrader.strategies")
-
-    def points(group: str) -> EntryPoints:
-        return EntryPoints([broken] if group == broken.group else [])
-
-    monkeypatch.setattr("autotrader.plugins.registry.entry_points", points)
+    monkeypatch.setattr("autotrader.plugins.registry._entry_points", lambda _path: (broken,))
     ran = run("plugins", "--json")
     assert ran.code == 0
     (row,) = json.loads(ran.out)

@@ -49,3 +49,18 @@ def test_the_columns_are_left_as_they_were() -> None:
     for text in ("min(a, 0) + a / a - round(a)", "a if a > 0 else -a"):
         column_number(parse(text, KINDS), {"a": a})
     assert np.array_equal(a, before, equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [("flag and true and a > 1", [False, False, True]), ("true and false or a > 1", [False, True, True]),
+     ("flag or a > 1 or b > 2", [True, True, True]), ("flag and flag", [True, False, True]),
+     ("not flag or a > 1 and flag", [False, True, True]), ("b > 2 and a > 1", [False, False, False])],
+)  # fmt: skip
+def test_joined_columns_leave_the_given_ones_alone(text: str, wanted: list[bool]) -> None:
+    given = {"a": np.array([1.0, 2.0, 3.0]), "b": 2, "flag": np.array([True, False, True])}
+    condition = parse(text, KINDS)
+    for _ in range(2):
+        assert column_match(condition, given).tolist() == wanted
+        assert column_miss(condition, given).tolist() == [not each for each in wanted]
+    assert given["flag"].tolist() == [True, False, True]

@@ -41,7 +41,7 @@ def test_a_comparison_says_both_sides_and_how_far_it_was() -> None:
         ("a > b", {"a": 1.0, "b": 1.0 + 1e-12}, ["a 1.000000 > b 1.000000 no, 1e-12 away"]),
         ("a - b > 1", {"a": 5, "b": 3}, ["a - b 2 > 1 yes, by 1"]),
         ("0 < a <= b", {"a": 3, "b": 2}, ["0 < a 3 yes, by 3", "a 3 <= b 2 no, 1 away"]),
-        ("abs(gap_pct) > max_gap_pct", {"max_gap_pct": 0.03}, ["abs(gap_pct) unknown > max_gap_pct 0.03"]),
+        ("abs(gap_pct) > max_gap_pct", {"max_gap_pct": 0.03}, ["abs(gap_pct) unknown > max_gap_pct 0.030"]),
         ("a / b > 1", {"a": 1, "b": 0}, ["a / b unknown > 1"]),
         ('direction == "short" and not shortable', {"direction": "long", "shortable": True},
          ['direction "long" == "short" no', "shortable true"]),
