@@ -75,7 +75,7 @@ def control_routes(simulator: Simulator) -> APIRouter:
     world = simulator.world
 
     def known(symbol: str) -> str:
-        if symbol not in world.history.symbols:
+        if not world.history.knows(symbol):
             raise ApiError(422, f"the market has no {symbol}")
         return symbol
 

@@ -98,7 +98,7 @@ class MarketData:
         return {"bars": found, "next_page_token": None}
 
     def _rows(self, symbol: str, wanted: BarsQuery) -> Iterator[Json]:
-        if symbol not in self._world.history.symbols:
+        if not self._world.history.knows(symbol):
             return iter(())
         rows = self._days(symbol, wanted) if wanted.timeframe == "1Day" else self._minutes(symbol, wanted)
         return reversed(list(rows)) if wanted.newest_first else rows
@@ -127,7 +127,7 @@ class MarketData:
         if wanted.splits:
             ratio = self._world.history.ratio(symbol, session, self._world.now.astimezone(NEW_YORK).date())
             if ratio != 1:
-                bar = rescaled(DailyBar(bar.open, bar.high, bar.low, bar.close, bar.volume), ratio)
+                bar = rescaled(bar, ratio)
         return bar_json(at, bar)
 
     def _running(self, symbol: str) -> DailyBar | None:
@@ -212,7 +212,7 @@ class MarketData:
         return found
 
     def _symbols(self, query: Mapping[str, str]) -> list[str]:
-        known = [symbol for symbol in symbols_of(query) if symbol in self._world.history.symbols]
+        known = [symbol for symbol in symbols_of(query) if self._world.history.knows(symbol)]
         if (session := self._world.session) is not None:
             self._world.history.prepare(session, known)
         return known
@@ -253,7 +253,7 @@ class MarketData:
 def bar_json(at: datetime, bar: DailyBar | MinuteBar) -> Json:
     """A bar in Alpaca's letters. n and vw are made up, since no source has them."""
     return {
-        "t": stamp(at), "o": bar.open, "h": bar.high, "l": bar.low, "c": bar.close, "v": int(bar.volume),
+        "t": stamp(at), "o": bar.open, "h": bar.high, "l": bar.low, "c": bar.close, "v": round(bar.volume),
         "n": max(1, int(bar.volume) // 100), "vw": round((bar.high + bar.low + bar.close) / 3, 6),
     }  # fmt: skip
 

@@ -22,10 +22,10 @@ REMEMBERED = 3000  # symbol-sessions of minutes, 20 kB each
 
 
 class History:
-    """Bars of a fixed set of symbols, read once, and the splits on top of them.
+    """Bars of a fixed set of symbols, read once, and splits. Days beyond the source's end have no bars.
 
-    The source's prices are taken as they are up to a split's session, and rescaled from it on: a split never changes
-    what was traded before. Days beyond the source's end have no bars.
+    splits: those that the source's bars are not adjusted for. One that is added later is not in the source: its prices
+    are rescaled from that session on, and what was traded before stays as it was.
     """
 
     def __init__(
@@ -36,10 +36,12 @@ class History:
         start: date,
         seed: int = 0,
         minutes: Path | None = None,
+        splits: Sequence[ShareSplit] = (),
     ) -> None:
         self.symbols = tuple(symbols)
         self._feed = feed
-        self._splits: list[ShareSplit] = []
+        self._splits = list(splits)
+        self._made: list[ShareSplit] = []
         self._row = {symbol: row for row, symbol in enumerate(self.symbols)}
         self._panel: Panel | None = None
         self._column: dict[date, int] = {}
@@ -50,11 +52,15 @@ class History:
         self._minutes: dict[tuple[date, str], MinuteBars | None] = {}
         self._rows: dict[tuple[date, str], dict[int, MinuteBar]] = {}
 
+    def knows(self, symbol: str) -> bool:
+        return symbol in self._row
+
     # --- splits -----------------------------------------------------------------------------------------------------
 
     def split(self, split: ShareSplit) -> None:
-        """Takes effect before the open of its session, which must not have been looked at yet."""
+        """Makes a split before the open of its session, which must not have been looked at yet."""
         self._splits.append(split)
+        self._made.append(split)
 
     def splits(self, symbols: Iterable[str], first: date, last: date) -> list[ShareSplit]:
         """Those with a session from `first` to `last`, both included, in order."""
@@ -64,8 +70,11 @@ class History:
 
     def ratio(self, symbol: str, after: date, until: date) -> float:
         """New shares for an old one over the splits after `after` up to and including `until`."""
-        found = [split for split in self._splits if split.symbol == symbol and after < split.session <= until]
-        return math.prod(split.new / split.old for split in found)
+        return _ratio(self._splits, symbol, after, until)
+
+    def _rescale(self, symbol: str, session: date) -> float:
+        """By what the source's prices of a session are divided."""
+        return _ratio(self._made, symbol, date.min, session)
 
     # --- daily ------------------------------------------------------------------------------------------------------
 
@@ -78,17 +87,17 @@ class History:
         values = [float(getattr(panel, field)[row, column]) for field in FIELDS]
         if any(math.isnan(value) for value in values):
             return None
-        return rescaled(DailyBar(*values), self.ratio(symbol, date.min, session))
+        return _traded(DailyBar(*values), self._rescale(symbol, session))
 
     def daily_bars(self, symbols: Sequence[str], last: date, sessions: int | None) -> Panel:
         """As they were traded; what Playback asks."""
         panel = self._upto(last).window(last, sessions).select([s for s in symbols if s in self._row])
         fields = {field: getattr(panel, field) for field in FIELDS}
         for row, symbol in enumerate(panel.symbols):
-            if not any(split.symbol == symbol for split in self._splits):
+            if not any(split.symbol == symbol for split in self._made):
                 continue
             for column, day in enumerate(panel.dates.tolist()):
-                ratio = self.ratio(symbol, date.min, day)
+                ratio = self._rescale(symbol, day)
                 for field in PRICES:
                     fields[field][row, column] = _price(fields[field][row, column], ratio)
                 fields["volume"][row, column] = np.rint(fields["volume"][row, column] * ratio)
@@ -103,13 +112,13 @@ class History:
         low, high = np.searchsorted(panel.dates, [np.datetime64(first, "D"), np.datetime64(last, "D") + 1])
         days = panel.dates[low:high].tolist()
         columns = [getattr(panel, field)[row, low:high].tolist() for field in FIELDS]
-        split = any(item.symbol == symbol for item in self._splits)
+        made = any(item.symbol == symbol for item in self._made)
         found = []
         for day, *values in zip(days, *columns, strict=True):
             if values[3] != values[3]:
                 continue
             bar = DailyBar(*values)
-            found.append((day, rescaled(bar, self.ratio(symbol, date.min, day)) if split else bar))
+            found.append((day, _traded(bar, self._rescale(symbol, day)) if made else bar))
         return found
 
     def _upto(self, day: date) -> Panel:
@@ -150,15 +159,21 @@ class History:
         return self._rows[key]
 
     def _rescale_real(self, bars: MinuteBars, session: date, symbol: str) -> MinuteBars:
-        ratio = self.ratio(symbol, date.min, session)
-        if ratio == 1 or (bars.minute.size and bars.open[0] == getattr(self.daily(symbol, session), "open", None)):
+        """Minutes that were read and not made: those follow the daily bar, which is rescaled already."""
+        ratio, daily = self._rescale(symbol, session), self.daily(symbol, session)
+        if ratio == 1 or not bars.minute.size or (daily is not None and bars.open[0] == daily.open):
             return bars
         scaled = {field: np.round(getattr(bars, field) / ratio, 4) for field in PRICES}
         return replace(bars, volume=np.rint(bars.volume * ratio), **scaled)
 
 
-def rescaled(bar: DailyBar, ratio: float) -> DailyBar:
-    """The bar as it looks after `ratio` shares took the place of one."""
+def rescaled(bar: DailyBar | MinuteBar, ratio: float) -> DailyBar:
+    """The bar in the shares of after a split, `ratio` new ones for an old one."""
+    return DailyBar(bar.open / ratio, bar.high / ratio, bar.low / ratio, bar.close / ratio, bar.volume * ratio)
+
+
+def _traded(bar: DailyBar, ratio: float) -> DailyBar:
+    """The bar as it would have been traded, in ticks and whole shares, had each share been `ratio` shares."""
     if ratio == 1:
         return bar
     open_, high, low, close = (_price(value, ratio) for value in (bar.open, bar.high, bar.low, bar.close))
@@ -168,3 +183,7 @@ def rescaled(bar: DailyBar, ratio: float) -> DailyBar:
 def _price(value: float, ratio: float) -> float:
     price = value / ratio
     return round(price, 2 if price >= 1 else 4)
+
+
+def _ratio(splits: Iterable[ShareSplit], symbol: str, after: date, until: date) -> float:
+    return math.prod(s.new / s.old for s in splits if s.symbol == symbol and after < s.session <= until)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any, Literal, get_args
 
+from autotrader.clock import NEW_YORK
 from autotrader.market.broker import (
     FINAL,
     BrokerOrder,
@@ -20,11 +21,16 @@ from autotrader.market.broker import (
     Side,
     TimeInForce,
 )
+from autotrader.market.exchange import OPG_UNTIL
 from autotrader.simulator.faults import Faults
 from autotrader.simulator.wire import ApiError, Json, money, parse_time, stamp, ulid_of, uuid_of
 from autotrader.simulator.world import World
 
 STATUS_OF = {"40010001": 422, "42210000": 422, "40310000": 403, "40410000": 404}
+
+OPENS = time(9, 30)
+GOOD_FOR = timedelta(days=90)  # "good till canceled"
+SHORT_EQUITY = 2000  # USD, the least for selling short
 
 TIMES = {"filled": "filled_at", "canceled": "canceled_at", "expired": "expired_at", "rejected": "failed_at"}
 
@@ -61,6 +67,7 @@ class Orders:
 
     def __init__(self, world: World, faults: Faults, seed: int = 0) -> None:
         self.fills: list[Fill] = []
+        self.at_once = False  # market orders fill when they come, not at the next bar's open: a clock that runs
         self._world = world
         self._faults = faults
         self._seed = seed
@@ -92,6 +99,8 @@ class Orders:
         self._records[record.id] = self._by_client_id[order.client_order_id] = record
         if self._faults.strike("reject_order", order.client_order_id, symbol=order.symbol):
             exchange.reject(order.client_order_id, now, "rejected by the exchange")
+        elif self.at_once and order.type == "market" and price is not None and self._world.is_open():
+            exchange.on_price(now, order.symbol, price.price)
         accepted = self.payload(record, order)
         if accepted["status"] == "new":
             accepted["status"] = "pending_new"
@@ -100,6 +109,8 @@ class Orders:
     def cancel(self, order_id: str) -> None:
         record = self._record(order_id)
         order = self._order(record)
+        if order.time_in_force == "opg" and self._opening_auction():
+            raise ApiError(422, "opg orders cannot be canceled after 9:28am", 42210000)
         late = self._faults.strike("slow_cancel", record.client_order_id, symbol=order.symbol)
         if order.status == "pending_cancel":
             raise ApiError(422, f'order is already in "{order.status}" state', 42210000)
@@ -161,7 +172,7 @@ class Orders:
 
     def _request(self, body: Mapping[str, Any]) -> OrderRequest:
         symbol = str(body.get("symbol") or "")
-        if symbol not in self._world.history.symbols:
+        if not self._world.history.knows(symbol):
             raise ApiError(422, f'asset "{symbol}" not found', 42210000)
         side: Side = _one_of(body, "side", get_args(Side))
         kind: OrderType = _one_of(body, "type", get_args(OrderType))
@@ -197,8 +208,14 @@ class Orders:
             )
             raise ApiError(422, message, 42210000)
 
+    def _opening_auction(self) -> bool:
+        now = self._world.now.astimezone(NEW_YORK).time()
+        return self._world.session is not None and OPG_UNTIL <= now < OPENS
+
     def _refuse_over_limit(self, request: OrderRequest) -> None:
-        """By the faults that change what the account may do."""
+        """What the account may not do, also by faults."""
+        if request.intent == "sell_to_open" and self._world.exchange.account().equity < SHORT_EQUITY:
+            raise ApiError(403, "account is not allowed to short", 40310000)
         opens = request.intent in ("buy_to_open", "sell_to_open")
         if request.intent == "sell_to_open" and self._faults.state("hard_to_borrow", request.symbol):
             raise ApiError(422, f'asset "{request.symbol}" cannot be sold short', 42210000)
@@ -276,12 +293,13 @@ class Orders:
             **more,
         }
 
-    def return_shorts(self) -> None:
-        """Open short sales of what is not lent any more are canceled before the open."""
+    def before_open(self) -> None:
+        """Ends short sales of what is not lent any more, and what was good for the last 90 days."""
         exchange = self._world.exchange
         for order in exchange.open_orders():
             record = self._by_client_id[order.client_order_id]
-            if record.intent == "sell_to_open" and self._faults.state("hard_to_borrow", order.symbol):
+            old = self._world.now - order.submitted_at >= GOOD_FOR
+            if old or (record.intent == "sell_to_open" and self._faults.state("hard_to_borrow", order.symbol)):
                 exchange.cancel(order.client_order_id, self._world.now)
 
     def payload(self, record: Record, order: BrokerOrder) -> Json:
@@ -298,7 +316,7 @@ class Orders:
             "submitted_at": stamp(order.submitted_at),
             "filled_at": stamp(record.times.get("filled_at")),
             "expired_at": stamp(record.times.get("expired_at")),
-            "expires_at": None,
+            "expires_at": stamp(record.created_at + GOOD_FOR) if order.time_in_force == "gtc" else None,
             "canceled_at": stamp(record.times.get("canceled_at")),
             "failed_at": stamp(record.times.get("failed_at")),
             "replaced_at": stamp(record.times.get("replaced_at")),

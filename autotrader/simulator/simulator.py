@@ -13,6 +13,7 @@ from autotrader.market.broker import OrderUpdate
 from autotrader.market.exchange import Exchange
 from autotrader.market.feed import FeedOptions
 from autotrader.market.minutes import holds_minutes
+from autotrader.market.splits import load_splits
 from autotrader.market.universe import load_universe
 from autotrader.plugins.feeds.files import FilesFeed
 from autotrader.plugins.feeds.synthetic import SyntheticFeed
@@ -68,7 +69,6 @@ class Simulator:
     ) -> None:
         calendar, now = Calendar(), (real_time or SystemClock()).now
         self.options = options
-        self.speed = options.speed
         self.faults = faults or Faults(options.seed)
         members = load_universe(options.universe)
         self.names = {member.symbol: member.name for member in members}
@@ -78,7 +78,8 @@ class Simulator:
         minutes = options.data if options.data is not None and holds_minutes(options.data) else None
         symbols = sorted({*self.names, INDEX})
         day = start.astimezone(NEW_YORK).date()
-        history = History(feed, symbols, calendar, day, options.seed, minutes)
+        splits = load_splits(options.data) or ()
+        history = History(feed, symbols, calendar, day, options.seed, minutes, splits)
         exchange = Exchange(
             options.cash, calendar, account_id=ACCOUNT, slippage_bps=options.slippage_bps,
             commission=options.commission,
@@ -92,10 +93,21 @@ class Simulator:
         keys = dict(options.keys)
         self.trade_updates = TradeStream("trade_updates", keys, self.faults, drop)
         self.bars = BarStream("bars", keys, self.faults, drop, plan=options.plan)
+        self.speed = options.speed
         self.world.followed = self.bars.symbols
-        self.world.before_open = self.orders.return_shorts
+        self.world.before_open = self.orders.before_open
         self.limits = {name: RateLimit(options.rate_limit, now) for name in ("trading", "data")}
         self._moving = asyncio.Lock()
+
+    @property
+    def speed(self) -> float:
+        """Market seconds a second; 0: it stands still between steps."""
+        return self._speed
+
+    @speed.setter
+    def speed(self, speed: float) -> None:
+        self._speed = speed
+        self.orders.at_once = speed > 0
 
     # --- time -----------------------------------------------------------------------------------------------------
 

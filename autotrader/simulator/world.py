@@ -211,9 +211,9 @@ class World:
 
     def _apply_splits(self, session: date) -> None:
         for split in self.history.splits(self.history.symbols, session, session):
-            bar = self.history.daily(split.symbol, session)
-            if bar is not None:
-                self.exchange.split(split.symbol, split.new, split.old, bar.open)
+            before = self.last_close(split.symbol)
+            price = 0.0 if before is None else before.price * split.old / split.new
+            self.exchange.split(split.symbol, split.new, split.old, price)
 
     def _morning(self, session: date) -> datetime:
         return datetime.combine(session, PRE_MARKET, NEW_YORK)
