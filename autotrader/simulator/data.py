@@ -6,6 +6,7 @@ import base64
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from functools import lru_cache
 from typing import Literal
 
 from autotrader.clock import NEW_YORK
@@ -110,25 +111,29 @@ class MarketData:
         first, last = wanted.start.astimezone(NEW_YORK).date(), wanted.end.astimezone(NEW_YORK).date()
         if wanted.start > _midnight(first):
             first += timedelta(days=1)
+        splits = self._splits(symbol, wanted)
         for day, bar in world.history.between(symbol, first, min(last, done)):
-            yield self._row(symbol, day, _midnight(day), bar, wanted)
-        if today <= last and today > done and today >= first and (running := self._running(symbol)) is not None:
-            yield self._row(symbol, today, _midnight(today), running, wanted)
+            yield bar_json(_day_stamp(day), self._adjusted(symbol, day, bar) if splits else bar)
+        if max(first, done + timedelta(days=1)) <= today <= last and (running := self._running(symbol)) is not None:
+            yield bar_json(_day_stamp(today), running)
 
     def _minutes(self, symbol: str, wanted: BarsQuery) -> Iterator[Json]:
         calendar = self._world.calendar
         first, last = wanted.start.astimezone(NEW_YORK).date(), wanted.end.astimezone(NEW_YORK).date()
+        splits = self._splits(symbol, wanted)
         for session in calendar.sessions(first, last):
             for start, bar in self._world.minutes(session, symbol):
                 if wanted.start <= start <= wanted.end:
-                    yield self._row(symbol, session, start, bar, wanted)
+                    yield bar_json(stamp(start), self._adjusted(symbol, session, bar) if splits else bar)
 
-    def _row(self, symbol: str, session: date, at: datetime, bar: DailyBar | MinuteBar, wanted: BarsQuery) -> Json:
-        if wanted.splits:
-            ratio = self._world.history.ratio(symbol, session, self._world.now.astimezone(NEW_YORK).date())
-            if ratio != 1:
-                bar = rescaled(bar, ratio)
-        return bar_json(at, bar)
+    def _splits(self, symbol: str, wanted: BarsQuery) -> bool:
+        """Whether the symbol's bars may have to be adjusted."""
+        return wanted.splits and bool(self._world.history.splits([symbol], date.min, date.max))
+
+    def _adjusted(self, symbol: str, session: date, bar: DailyBar | MinuteBar) -> DailyBar | MinuteBar:
+        """In the shares of today."""
+        ratio = self._world.history.ratio(symbol, session, self._world.now.astimezone(NEW_YORK).date())
+        return bar if ratio == 1 else rescaled(bar, ratio)
 
     def _running(self, symbol: str) -> DailyBar | None:
         """Today's bar so far."""
@@ -163,8 +168,8 @@ class MarketData:
             "latestTrade": self._latest_trade(symbol),
             "latestQuote": self._latest_quote(symbol),
             "minuteBar": self._latest_bar(symbol),
-            "dailyBar": bar_json(_midnight(days[-1][0]), days[-1][1]) if days else None,
-            "prevDailyBar": bar_json(_midnight(days[-2][0]), days[-2][1]) if len(days) > 1 else None,
+            "dailyBar": bar_json(_day_stamp(days[-1][0]), days[-1][1]) if days else None,
+            "prevDailyBar": bar_json(_day_stamp(days[-2][0]), days[-2][1]) if len(days) > 1 else None,
         }
         return {name: member for name, member in members.items() if member is not None}
 
@@ -172,8 +177,8 @@ class MarketData:
         world = self._world
         day = world.now.astimezone(NEW_YORK).date()
         for session in (day, world.calendar.last_completed(world.now)):
-            if world.calendar.is_session(session) and (rows := world.minutes(session, symbol)):
-                return bar_json(*rows[-1])
+            if world.calendar.is_session(session) and (last := world.last_minute(session, symbol)) is not None:
+                return bar_json(stamp(last[0]), last[1])
         return None
 
     def _latest_quote(self, symbol: str) -> Json | None:
@@ -208,7 +213,7 @@ class MarketData:
         for symbol in sorted(self._world.followed()):
             bar = self._world.history.daily(symbol, session)
             if bar is not None:
-                found.append({"T": "d", "S": symbol, **bar_json(_midnight(session), bar)})
+                found.append({"T": "d", "S": symbol, **bar_json(_day_stamp(session), bar)})
         return found
 
     def _symbols(self, query: Mapping[str, str]) -> list[str]:
@@ -250,10 +255,10 @@ class MarketData:
         return {"corporate_actions": found, "next_page_token": None}
 
 
-def bar_json(at: datetime, bar: DailyBar | MinuteBar) -> Json:
+def bar_json(at: str, bar: DailyBar | MinuteBar) -> Json:
     """A bar in Alpaca's letters. n and vw are made up, since no source has them."""
     return {
-        "t": stamp(at), "o": bar.open, "h": bar.high, "l": bar.low, "c": bar.close, "v": round(bar.volume),
+        "t": at, "o": bar.open, "h": bar.high, "l": bar.low, "c": bar.close, "v": round(bar.volume),
         "n": max(1, int(bar.volume) // 100), "vw": round((bar.high + bar.low + bar.close) / 3, 6),
     }  # fmt: skip
 
@@ -272,6 +277,11 @@ def refuse_recent() -> None:
 
 def _midnight(day: date) -> datetime:
     return datetime.combine(day, time(), NEW_YORK)
+
+
+@lru_cache(maxsize=10_000)
+def _day_stamp(day: date) -> str:
+    return stamp(_midnight(day))
 
 
 def _after(bar: Json, wanted: BarsQuery) -> bool:

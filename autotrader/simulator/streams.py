@@ -16,7 +16,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from autotrader.market.playback import MinuteBar
 from autotrader.simulator.data import Plan, bar_json
 from autotrader.simulator.faults import Faults
-from autotrader.simulator.wire import Json, parse_time
+from autotrader.simulator.wire import Json, parse_time, stamp
 from autotrader.simulator.world import MinuteEnded
 
 Name = Literal["trade_updates", "bars"]
@@ -334,7 +334,7 @@ class BarStream(Stream):
 
     def put_minute(self, ended: MinuteEnded) -> None:
         """The bars of a minute, to whom they interest."""
-        wanted = set(self._channels.get("bars", ()))
+        wanted, start = set(self._channels.get("bars", ())), stamp(ended.start)
         messages: list[Json] = []
         for symbol, bar in ended.bars:
             if symbol not in wanted and "*" not in wanted:
@@ -342,7 +342,7 @@ class BarStream(Stream):
             about = f"{symbol}/{ended.start.isoformat()}"
             if self.faults.strike("missing_bar", about, symbol=symbol):
                 continue
-            message = {"T": "b", "S": symbol, **bar_json(ended.start, bar)}
+            message = {"T": "b", "S": symbol, **bar_json(start, bar)}
             delayed = self.faults.strike("delayed_bar", about, symbol=symbol)
             if delayed is not None:
                 self._later.append((ended.start + timedelta(minutes=1, seconds=delayed.seconds), [message]))
@@ -350,7 +350,7 @@ class BarStream(Stream):
             if self.faults.strike("updated_bar", about, symbol=symbol):
                 if symbol in self._channels.get("updatedBars", ()):
                     self._later.append((ended.start + timedelta(minutes=1) + LATE, [{**message, "T": "u"}]))
-                message = {"T": "b", "S": symbol, **bar_json(ended.start, _without_last_trades(bar))}
+                message = {"T": "b", "S": symbol, **bar_json(start, _without_last_trades(bar))}
             messages.append(message)
         if messages:
             self.queue.append(messages)

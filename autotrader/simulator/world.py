@@ -15,6 +15,7 @@ from autotrader.simulator.history import History
 
 MINUTE = timedelta(minutes=1)
 PRE_MARKET = time(4)
+LONGEST = 390  # minutes of a session
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +233,16 @@ class World:
             if minute < ended and (symbol, opens + minute * MINUTE) not in self._silent
         ]
 
+    def last_minute(self, session: date, symbol: str) -> tuple[datetime, MinuteBar] | None:
+        """The last of `minutes`."""
+        opens = self.calendar.opens_at(session)
+        bars = self.history.minutes(session, symbol)
+        for minute in range(min((self.now - opens) // MINUTE, LONGEST) - 1, -1, -1):
+            start = opens + minute * MINUTE
+            if (bar := bars.get(minute)) is not None and (symbol, start) not in self._silent:
+                return start, bar
+        return None
+
     def price(self, symbol: str) -> Price | None:
         """The last price: of the session's last minute, before the first one its first price, else the last close.
 
@@ -243,7 +254,7 @@ class World:
             bars = self.history.minutes(session, symbol)
             if bars and now <= opens:
                 return Price(next(iter(bars.values())).open, now)
-            found = self._last_minute(session, symbol)
+            found = self._last_price(session, symbol)
             if found is not None:
                 return found
             if bars:
@@ -260,7 +271,7 @@ class World:
             session = self.calendar.previous_session(session)
         return None
 
-    def _last_minute(self, session: date, symbol: str) -> Price | None:
+    def _last_price(self, session: date, symbol: str) -> Price | None:
         opens = self.calendar.opens_at(session)
         bars = self.history.minutes(session, symbol)
         elapsed = self.now - opens
@@ -268,8 +279,5 @@ class World:
         running = bars.get(whole)
         if part and running is not None and (symbol, opens + whole * MINUTE) not in self._silent:
             return Price(round(running.open + (running.close - running.open) * (part / MINUTE), 4), self.now)
-        for minute in range(min(whole, 391) - 1, -1, -1):
-            bar = bars.get(minute)
-            if bar is not None and (symbol, opens + minute * MINUTE) not in self._silent:
-                return Price(bar.close, opens + (minute + 1) * MINUTE)
-        return None
+        last = self.last_minute(session, symbol)
+        return None if last is None else Price(last[1].close, last[0] + MINUTE)
