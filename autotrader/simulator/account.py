@@ -37,10 +37,23 @@ class _Shown:
 
 
 class Account:
-    """What the trading API tells beside orders. payload: the account's fields before or after 2026-07-06."""
+    """What the trading API tells beside orders.
 
-    def __init__(self, world: World, orders: Orders, faults: Faults, number: str, payload: Payload = "new") -> None:
+    number: of the account. names: of the companies, by symbol. payload: the account's fields before or after
+    2026-07-06.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        orders: Orders,
+        faults: Faults,
+        number: str,
+        names: Mapping[str, str],
+        payload: Payload = "new",
+    ) -> None:
         self.payload = payload
+        self._names = names
         self._world = world
         self._orders = orders
         self._faults = faults
@@ -240,21 +253,29 @@ class Account:
 
     # --- assets ---------------------------------------------------------------------------------------------------
 
-    def asset(self, name: str, names: Mapping[str, str]) -> Json:
-        """By symbol or asset id. names: of the companies, by symbol."""
+    def assets(self, query: Mapping[str, str]) -> list[Json]:
+        """GET /v2/assets: all there are, those that fit."""
+        found = map(self._asset, self._world.history.symbols)
+        asked = {name: query[name] for name in ("status", "exchange") if name in query}
+        if "asset_class" in query:
+            asked["class"] = query["asset_class"]
+        return [asset for asset in found if all(asset[name] == value for name, value in asked.items())]
+
+    def asset(self, name: str) -> Json:
+        """By symbol or asset id."""
         for symbol in self._world.history.symbols:
             if name in (symbol, uuid_of("asset", symbol)):
-                return self.describe(symbol, names.get(symbol, symbol))
+                return self._asset(symbol)
         raise ApiError(404, f"asset not found for {name}", 40410000)
 
-    def describe(self, symbol: str, name: str) -> Json:
+    def _asset(self, symbol: str) -> Json:
         lent = self._world.exchange.shortable(symbol) and self._faults.holds("hard_to_borrow", symbol) is None
         return {
             "id": uuid_of("asset", symbol),
             "class": "us_equity",
             "exchange": _exchange(symbol),
             "symbol": symbol,
-            "name": name,
+            "name": self._names.get(symbol, symbol),
             "status": "active",
             "tradable": True,
             "marginable": True,

@@ -70,13 +70,12 @@ def trading_routes(simulator: Simulator) -> APIRouter:
         return answer(account.sessions(simulator.world.calendar, _query(request)))
 
     @routes.get("/assets")
-    async def get_assets() -> Response:
-        symbols = simulator.world.history.symbols
-        return answer([own.describe(symbol, simulator.names.get(symbol, symbol)) for symbol in symbols])
+    async def get_assets(request: Request) -> Response:
+        return answer(own.assets(_query(request)))
 
     @routes.get("/assets/{name}")
     async def get_asset(name: str) -> Response:
-        return answer(own.asset(name, simulator.names))
+        return answer(own.asset(name))
 
     @routes.post("/orders")
     async def submit(request: Request) -> Response:

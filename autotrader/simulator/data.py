@@ -13,7 +13,7 @@ from autotrader.clock import NEW_YORK
 from autotrader.market.playback import DailyBar, MinuteBar
 from autotrader.simulator.faults import Faults
 from autotrader.simulator.history import rescaled
-from autotrader.simulator.wire import ApiError, Json, parse_time, stamp
+from autotrader.simulator.wire import ApiError, Json, parse_time, stamp, uuid_of
 from autotrader.simulator.world import Price, World
 
 Plan = Literal["basic", "plus"]
@@ -245,7 +245,7 @@ class MarketData:
             if types and kind not in types:
                 continue
             row = {
-                "id": f"{split.symbol}-{split.session}", "symbol": split.symbol, "cusip": "000000000",
+                "id": uuid_of("split", split.symbol, split.session), "symbol": split.symbol, "cusip": "000000000",
                 "new_rate": split.new, "old_rate": split.old, "process_date": split.session.isoformat(),
                 "ex_date": split.session.isoformat(),
             }  # fmt: skip

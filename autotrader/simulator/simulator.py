@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time
 from pathlib import Path
@@ -71,12 +71,12 @@ class Simulator:
         self.options = options
         self.faults = faults or Faults(options.seed)
         members = load_universe(options.universe)
-        self.names = {member.symbol: member.name for member in members}
+        names = {member.symbol: member.name for member in members}
         given = FeedOptions(options.data, options.seed, calendar)
         feed = SyntheticFeed.open(given) if options.data is None else FilesFeed.open(given)
         start = options.start or _default_start(calendar, feed.last_session(), now())
         minutes = options.data if options.data is not None and holds_minutes(options.data) else None
-        symbols = sorted({*self.names, INDEX})
+        symbols = sorted({*names, INDEX})
         day = start.astimezone(NEW_YORK).date()
         splits = load_splits(options.data) or ()
         history = History(feed, symbols, calendar, day, options.seed, minutes, splits)
@@ -88,13 +88,13 @@ class Simulator:
         self.world = World(history, exchange, calendar, start, self._is_halted)
         self.faults.now = lambda: self.world.now
         self.orders = Orders(self.world, self.faults, options.seed)
-        self.account = Account(self.world, self.orders, self.faults, ACCOUNT, options.payload)
+        self.account = Account(self.world, self.orders, self.faults, ACCOUNT, names, options.payload)
         self.data = MarketData(self.world, self.faults, options.plan, options.spread)
         keys = dict(options.keys)
         self.trade_updates = TradeStream("trade_updates", keys, self.faults, drop)
         self.bars = BarStream("bars", keys, self.faults, drop, plan=options.plan)
         self.speed = options.speed
-        self.world.followed = self.bars.symbols
+        self.world.followed = self._followed
         self.world.before_open = self.orders.before_open
         self.limits = {name: RateLimit(options.rate_limit, now) for name in ("trading", "data")}
         self._moving = asyncio.Lock()
@@ -154,6 +154,10 @@ class Simulator:
             case Closed():
                 self.account.closed(happening.equity)
                 self.bars.put("dailyBars", self.data.daily_messages(happening.session))
+
+    def _followed(self) -> Iterable[str]:
+        symbols = self.bars.symbols()
+        return self.world.history.symbols if "*" in symbols else symbols
 
     # --- by hand --------------------------------------------------------------------------------------------------
 

@@ -6,22 +6,28 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 import requests
 from alpaca.data.historical.stock import StockHistoricalDataClient
 from alpaca.data.live.stock import StockDataStream
 from alpaca.trading.client import TradingClient
 from alpaca.trading.stream import TradingStream
+from pyarrow.parquet import write_table
 
-from autotrader.clock import NEW_YORK
+from autotrader.clock import NEW_YORK, Calendar
+from autotrader.core.panel import FIELDS
+from autotrader.market.synthetic import synthetic_panel
 from autotrader.simulator.faults import Faults
 from autotrader.simulator.server import SimulatedAlpaca
 from autotrader.simulator.simulator import SimulatorOptions
 from autotrader.simulator.wire import Json
+from tests.simulator.protocol import check_answer
 
 KEY = "SIMULATED"
 SYMBOLS = ("AAPL", "JNJ", "MSFT", "XOM")
@@ -48,9 +54,22 @@ class Desk:
     def step(self, to: datetime) -> Json:
         return self.alpaca.step(to)
 
-    def call(self, method: str, path: str, **more: Any) -> requests.Response:
-        """Without the official client; never waits long."""
-        return self._http.request(method, self.url + path, timeout=5, allow_redirects=False, **more)
+    def call(self, method: str, path: str, *, as_it_is: bool = False, **more: Any) -> requests.Response:
+        """Without the official client; never waits long. The answer is as the schema says, unless taken as it is."""
+        answer = self._http.request(method, self.url + path, timeout=5, allow_redirects=False, **more)
+        if not as_it_is and not path.startswith("/simulator"):
+            check_answer(method, path.split("?", maxsplit=1)[0], answer.status_code, answer.content)
+        return answer
+
+    def get(self, path: str, **query: Any) -> Any:
+        answer = self.call("GET", path, params=query)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def control(self, path: str, body: Any) -> Any:
+        answer = self.call("POST", f"/simulator/{path}", json=body)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
 
     def order(self, symbol: str = "AAPL", qty: Any = 10, side: str = "buy", **more: Any) -> requests.Response:
         body = {"symbol": symbol, "qty": qty, "side": side, "type": "market", "time_in_force": "day", **more}
@@ -109,16 +128,30 @@ def universe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The synthetic market of 2018 and 2019 as a file, which is read faster than it is made."""
+    panel = synthetic_panel((*SYMBOLS, "SPY"), date(2018, 1, 2), date(2019, 12, 31), 0, Calendar())
+    columns: dict[str, Any] = {
+        "symbol": np.repeat(panel.symbols, panel.sessions),
+        "date": pa.array(np.tile(panel.dates, len(panel.symbols)), pa.date32()),
+        **{field: getattr(panel, field).ravel() for field in FIELDS},
+    }
+    path = tmp_path_factory.mktemp("market") / "daily.parquet"
+    write_table(pa.table(columns), path)
+    return path
+
+
 Start = Callable[..., Desk]
 
 
 @pytest.fixture
-def start(universe: Path) -> Iterator[Start]:
+def start(universe: Path, market: Path) -> Iterator[Start]:
     """Starts simulators; 09:00 on Monday, 2019-02-11, unless it is told otherwise."""
     opened: list[tuple[SimulatedAlpaca, Desk]] = []
 
     def begin(faults: Faults | None = None, **options: Any) -> Desk:
-        given = {"universe": universe, "start": at(9), **options}
+        given = {"universe": universe, "data": market, "start": at(9), **options}
         alpaca = SimulatedAlpaca(SimulatorOptions(**given), faults).__enter__()
         desk = Desk(alpaca)
         opened.append((alpaca, desk))
