@@ -157,11 +157,17 @@ def write_record(path: Path, record: BaseModel) -> None:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Old or new, also after a crash: a temporary file in the same folder, fsync, rename, fsync of the folder."""
+    """Old or new, also after a crash: a temporary file in the same folder, fsync, rename, fsync of the folder.
+
+    What root writes belongs to whoever owns the folder, so that a service of another user can read it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
+            if os.geteuid() == 0:
+                owner = path.parent.stat()
+                os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
             reached("file.write.before")
             file.write(content)
             file.flush()
