@@ -110,9 +110,12 @@ def console() -> Console:
 from autotrader.cli import account as _account  # noqa: E402, F401  # commands register themselves
 from autotrader.cli import backtest as _backtest  # noqa: E402, F401
 from autotrader.cli import configuration as _configuration  # noqa: E402, F401
+from autotrader.cli import controls as _controls  # noqa: E402, F401
 from autotrader.cli import demo as _demo  # noqa: E402, F401
 from autotrader.cli import explain as _explain  # noqa: E402, F401
+from autotrader.cli import init as _init  # noqa: E402, F401
 from autotrader.cli import scan as _scan  # noqa: E402, F401
 from autotrader.cli import simulate as _simulate  # noqa: E402, F401
 from autotrader.cli import stages as _stages  # noqa: E402, F401
+from autotrader.cli import status as _status  # noqa: E402, F401
 from autotrader.cli import testing as _testing  # noqa: E402, F401

@@ -313,6 +313,16 @@ class Journal:
         for _, event in self._events():
             yield event
 
+    def recent_events(self, sessions: int = 2) -> Iterator[Event]:
+        """The events from the opening of the last sessions on, in order; all of them where there were fewer."""
+        opened = self._execute(
+            "SELECT seq FROM events WHERE kind = 'SessionOpened' ORDER BY seq DESC LIMIT ?", (sessions,)
+        ).fetchall()
+        first = opened[-1][0] if len(opened) == sessions else 0
+        statement = "SELECT seq, at, session, kind, version, body FROM events WHERE seq >= ? ORDER BY seq"
+        for row in self._rows(statement, (first,)):
+            yield self._decode(*row)
+
     def book(self) -> Book:
         """The account as its events left it, from the initial cash."""
         if self.initial_cash is None:

@@ -42,8 +42,9 @@ def timetable(session: date, params: StrategyParams, calendar: Calendar) -> tupl
 
 
 def coming(now: datetime, params: StrategyParams, calendar: Calendar, sessions: int = 2) -> tuple[Due, ...]:
-    """The stages that are due after `now`, over as many sessions."""
+    """The stages that are due after `now`: the rest of this session, if there is one, and as many in all."""
     day = now.astimezone(NEW_YORK).date()
-    first = day if calendar.is_session(day) else calendar.next_session(day)
-    following = [first, *(calendar.next_session(first, n) for n in range(1, sessions))]
-    return tuple(due for each in following for due in timetable(each, params, calendar) if due.at > now)
+    today = timetable(day, params, calendar) if calendar.is_session(day) else ()
+    rest = [due for due in today if due.at > now]
+    following = [calendar.next_session(day, n) for n in range(1, sessions + 1 - bool(rest))]
+    return (*rest, *(due for each in following for due in timetable(each, params, calendar)))
