@@ -460,7 +460,7 @@ class StrategyParams(_Model):
 class Feed(_Model):
     """Where market data come from."""
 
-    name: str = Field(default="synthetic", description="The feed plugin's name: synthetic, files, ...")
+    name: str = Field(default="synthetic", description="The feed plugin's name: synthetic, files, alpaca, ...")
     path: str | None = Field(default=None, description="A parquet file or a folder of them, for the feed files.")
     seed: int = Field(default=0, description="The seed of the synthetic market.")
 
@@ -468,7 +468,55 @@ class Feed(_Model):
 class Broker(_Model):
     """Where orders go."""
 
-    name: str = Field(default="paper", description="The broker plugin's name: paper, ...")
+    name: str = Field(default="paper", description="The broker plugin's name: paper, alpaca, ...")
+
+
+class Alpaca(_Model):
+    """The broker Alpaca, for the plugins of that name. Its keys are secrets: in the environment or in config/.env."""
+
+    live: bool = Field(
+        default=False,
+        description="true: real money. The account number below must then be the one that the broker gives.",
+    )
+    account: str | None = Field(
+        default=None, description="The account's number, in quotes; another account is refused. live needs it."
+    )
+    data_feed: Literal["iex", "sip"] = Field(
+        default="iex",
+        description="Where quotes and minute bars come from: iex, one exchange, with every account; sip, all of them, "
+        "with a subscription.",
+    )
+    history_feed: Literal["iex", "sip"] = Field(
+        default="sip", description="Where daily bars come from; what is older than 15 minutes is free on sip too."
+    )
+    url: str | None = Field(
+        default=None, description="Another server for all requests, like http://127.0.0.1:8700; null: Alpaca's own."
+    )
+    stream_url: str | None = Field(
+        default=None, description="Another server for both streams; null: the one of url, else Alpaca's own."
+    )
+    connect_seconds: Positive = Field(default=3.0, description="How long a connection may take, in seconds.")
+    read_seconds: Positive = Field(
+        default=8.0, description="How long the server may be silent within an answer, and the rest of one take."
+    )
+    requests_per_minute: Annotated[int, Field(ge=30)] = Field(
+        default=190, description="Requests of broker and feed together; Alpaca allows an account 200."
+    )
+    stream_symbols: AtLeastOne = Field(
+        default=30, description="Symbols whose minute bars are streamed; the plan without a subscription allows 30."
+    )
+    silence_seconds: Positive = Field(
+        default=150.0, description="A stream that gives no bar for so long in a session is opened again, in seconds."
+    )
+    poll_seconds: Positive = Field(
+        default=5.0, description="How long an order may stay without a report before it is asked about, in seconds."
+    )
+
+    @model_validator(mode="after")
+    def _live_names_its_account(self) -> Alpaca:
+        if self.live and not self.account:
+            raise ValueError("live: true needs the account's number in account")
+        return self
 
 
 class Paths(_Model):
@@ -527,6 +575,7 @@ class SystemSettings(_Model):
 
     feed: Feed = Field(default_factory=Feed, description="Where market data come from.")
     broker: Broker = Field(default_factory=Broker, description="Where orders go.")
+    alpaca: Alpaca = Field(default_factory=Alpaca, description="The broker Alpaca, where feed or broker name it.")
     paths: Paths = Field(default_factory=Paths, description="Where files go.")
     universe: str | None = Field(
         default=None,

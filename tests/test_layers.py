@@ -12,10 +12,10 @@ PACKAGE = "autotrader"
 # From the ground up. A module may import from the rows above its own and from its own part, not from its neighbours.
 LAYERS = (
     ("errors", "points", "rules"),
-    ("clock",),
+    ("clock", "secrets"),
     ("vocabulary",),
     ("settings",),
-    ("core",),
+    ("core", "logs"),
     ("market",),
     ("plugins",),
     ("validation",),

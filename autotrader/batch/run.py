@@ -23,6 +23,7 @@ from autotrader.market.splits import AsOf, load_splits
 from autotrader.market.universe import load_universe
 from autotrader.plugins.feeds.synthetic import SyntheticFeed
 from autotrader.plugins.registry import load_feed
+from autotrader.secrets import Secrets
 from autotrader.validation.load import Configuration
 
 
@@ -52,7 +53,7 @@ def run_scan(
     clock = clock or SystemClock()
     started = clock.now()
     calendar = Calendar()
-    feed = open_feed(configuration, home, calendar, feed_name, data)
+    feed = open_feed(configuration, home, calendar, feed_name, data, clock=clock)
     members = load_universe(universe or inside(home, configuration.settings.system.universe))
     scanner = NightlyScanner(
         configuration.rulebook,
@@ -75,12 +76,20 @@ def open_feed(
     name: str | None = None,
     data: Path | None = None,
     seed: int | None = None,
+    clock: Clock | None = None,
 ) -> Feed:
     """The configured feed, or the one asked for."""
-    system = configuration.settings.system.feed
-    name = name or ("files" if data is not None else system.name)
-    path = data or inside(home, system.path)
-    feed: Feed = load_feed(name).open(FeedOptions(path, system.seed if seed is None else seed, calendar))
+    system = configuration.settings.system
+    name = name or ("files" if data is not None else system.feed.name)
+    options = FeedOptions(
+        data or inside(home, system.feed.path),
+        system.feed.seed if seed is None else seed,
+        calendar,
+        clock or SystemClock(),
+        system,
+        Secrets(home),
+    )
+    feed: Feed = load_feed(name).open(options)
     return feed
 
 

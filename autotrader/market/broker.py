@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
 from decimal import Decimal
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
+from autotrader.clock import Calendar, Clock, SystemClock
 from autotrader.errors import AutotraderError
+
+if TYPE_CHECKING:
+    from autotrader.secrets import Secrets
+    from autotrader.settings import SystemSettings
 
 Side = Literal["buy", "sell"]
 PositionIntent = Literal["buy_to_open", "sell_to_close", "sell_to_open", "buy_to_close"]
@@ -115,10 +121,59 @@ class BrokerAccount:
     buying_power: Decimal
 
 
+class SessionHours(NamedTuple):
+    """A session as the broker has it; aware times."""
+
+    session: date
+    opens: datetime
+    closes: datetime
+
+
+class Link(NamedTuple):
+    """How reports come. live: they do now; until they have begun to, nothing should be entered.
+
+    breaks: how often some may have been missed since the broker was opened; whenever it has risen, ask about every
+    order.
+    """
+
+    live: bool
+    breaks: int
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerOptions:
+    """What a broker may be opened with; it takes what it needs.
+
+    secrets: where its keys are to be found. wait: lets that many seconds pass. notify: called from any thread when
+    there is something for `updates`; it must return at once. streaming: whether reports are wanted at all.
+    """
+
+    calendar: Calendar
+    clock: Clock = field(default_factory=SystemClock)
+    system: SystemSettings | None = None
+    secrets: Secrets | None = None
+    wait: Callable[[float], None] = time.sleep
+    notify: Callable[[], None] | None = None
+    streaming: bool = True
+
+
 class Broker(Protocol):
     """Synchronous; every call returns or raises in bounded time. BrokerError where it fails otherwise than stated."""
 
     name: str
+
+    @property
+    def is_live(self) -> bool:
+        """Whether its orders move real money."""
+        ...
+
+    def time(self) -> datetime:
+        """The broker's clock, aware."""
+        ...
+
+    def hours(self, first: date, last: date) -> Sequence[SessionHours]:
+        """The sessions from `first` to `last`, as the broker has them, in order."""
+        ...
 
     def account(self) -> BrokerAccount: ...
 
@@ -148,4 +203,12 @@ class Broker(Protocol):
 
     def updates(self) -> Sequence[OrderUpdate]:
         """What has been reported since the last call, in the order it came: perhaps late, twice or not at all."""
+        ...
+
+    def link(self) -> Link:
+        """Whether reports come, and how often they may have been interrupted. Never blocks."""
+        ...
+
+    def close(self) -> None:
+        """Ends the reports. Orders stay as they are."""
         ...

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
-from autotrader.clock import Calendar, CalendarError
+from autotrader.clock import Calendar, CalendarError, Clock, SystemClock
 from autotrader.errors import AutotraderError
 
 if TYPE_CHECKING:
     from autotrader.core.gap_filter import Quote
     from autotrader.core.panel import Panel
+    from autotrader.secrets import Secrets
+    from autotrader.settings import SystemSettings
 
 
 class FeedError(AutotraderError):
@@ -26,11 +29,18 @@ class FeedOptions:
 
     path: the data's file or folder (`--data`), where one was given.
     seed: for feeds that make their data up.
+    secrets: where the feed's keys are to be found. wait: lets that many seconds pass. notify: called from any thread
+    when there is something for `streamed`; it must return at once.
     """
 
     path: Path | None
     seed: int
     calendar: Calendar
+    clock: Clock = field(default_factory=SystemClock)
+    system: SystemSettings | None = None
+    secrets: Secrets | None = None
+    wait: Callable[[float], None] = time.sleep
+    notify: Callable[[], None] | None = None
 
 
 class BarSource(Protocol):

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from hashlib import blake2b
 from typing import Literal, Protocol, get_args
 
-from autotrader.clock import Clock
+from autotrader.clock import Calendar, Clock
 from autotrader.market.broker import (
     BrokerAccount,
     BrokerOrder,
     BrokerPosition,
     Execution,
     FateUnknown,
+    Link,
     OrderRequest,
     OrderUpdate,
     Refused,
+    SessionHours,
 )
 from autotrader.market.exchange import Exchange, unlimited
 
@@ -80,6 +82,7 @@ class PaperBroker:
     """A broker over an exchange that somebody else moves on. faults: none by default."""
 
     name = "paper"
+    is_live = False
 
     def __init__(self, exchange: Exchange, clock: Clock, faults: Faults | None = None) -> None:
         self._exchange = exchange
@@ -90,6 +93,14 @@ class PaperBroker:
         self._held_back: list[OrderUpdate] = []
         self._liquidity = exchange.liquidity
         exchange.liquidity = self._fills_now
+
+    def time(self) -> datetime:
+        return self._clock.now()
+
+    def hours(self, first: date, last: date) -> Sequence[SessionHours]:
+        calendar = Calendar()
+        days = calendar.sessions(first, last)
+        return [SessionHours(day, calendar.opens_at(day), calendar.closes_at(day)) for day in days]
 
     def account(self) -> BrokerAccount:
         return self._exchange.account()
@@ -144,6 +155,12 @@ class PaperBroker:
             if self._faults.strikes("duplicate_update", name):
                 told.append(update)
         return [*told, *after]
+
+    def link(self) -> Link:
+        return Link(live=True, breaks=0)
+
+    def close(self) -> None:
+        pass
 
     def _hidden(self, client_order_id: str) -> bool:
         until = self._hidden_until.get(client_order_id)

@@ -1,0 +1,206 @@
+"""Requests to Alpaca, through the official client: bounded in time and number, repeated only where nothing can double.
+
+The client itself has no time-out, and repeats order requests (measured: four orders for one). So its session is
+wrapped, its retries are off, and only what reads is asked again, by `get`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import cached_property
+from threading import Lock
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakValueDictionary
+
+from autotrader import logs
+from autotrader.clock import Clock
+from autotrader.plugins.alpaca.answers import Answered, Unanswered, answered, may_pass
+from autotrader.plugins.alpaca.endpoints import Endpoints, endpoints
+from autotrader.secrets import Credentials
+from autotrader.settings import Alpaca
+
+if TYPE_CHECKING:
+    from alpaca.common.rest import RESTClient
+    from alpaca.data.historical.stock import StockHistoricalDataClient
+    from alpaca.trading.client import TradingClient
+
+log = logging.getLogger("autotrader.alpaca")
+
+T = TypeVar("T")
+Wait = Callable[[float], None]
+
+SOON: Sequence[float] = (0.3, 1.0)  # seconds before each further try, where the decision loop waits
+PATIENT: Sequence[float] = (1.0, 2.0, 4.0, 8.0)  # where only the night waits
+_LONGEST_RESET = 61.0
+_ORDERS_RESERVE = 20  # requests a minute that only orders and cancels may use
+_MINUTE = timedelta(minutes=1)
+
+
+class RateLimit:
+    """At most so many requests in any minute of the clock, over all threads. What orders need is kept free for them."""
+
+    def __init__(self, per_minute: int, clock: Clock, wait: Wait) -> None:
+        self._per_minute = per_minute
+        self._clock = clock
+        self._wait = wait
+        self._lock = Lock()
+        self._taken: deque[datetime] = deque()
+
+    def take(self, *, for_order: bool) -> None:
+        """Returns when the request may go."""
+        limit = self._per_minute if for_order else self._per_minute - _ORDERS_RESERVE
+        while (seconds := self._seconds_until(limit)) > 0:
+            log.info("%d requests in the last minute: waiting %.1f s", limit, seconds)
+            self._wait(seconds)
+
+    def _seconds_until(self, limit: int) -> float:
+        with self._lock:
+            now = self._clock.now()
+            while self._taken and not now - _MINUTE < self._taken[0] <= now:  # a clock that was set back forgets
+                self._taken.popleft()
+            if len(self._taken) < limit:
+                self._taken.append(now)
+                return 0.0
+            return (self._taken[-limit] + _MINUTE - now).total_seconds()
+
+
+_limits: WeakValueDictionary[tuple[str, str], RateLimit] = WeakValueDictionary()
+_limits_lock = Lock()
+
+
+def shared_limit(key: tuple[str, str], per_minute: int, clock: Clock, wait: Wait) -> RateLimit:
+    """One limit for one key at one server, though broker and feed are opened apart: Alpaca counts by account."""
+    with _limits_lock:
+        return _limits.setdefault(key, RateLimit(per_minute, clock, wait))
+
+
+class Connection:
+    """The client's REST half. requests: how many were sent."""
+
+    def __init__(self, settings: Alpaca, credentials: Credentials, clock: Clock, wait: Wait = time.sleep) -> None:
+        self.settings = settings
+        self.endpoints: Endpoints = endpoints(settings)
+        self.credentials = credentials
+        self.clock = clock
+        self.requests = 0
+        self._wait = wait
+        key = (credentials.key_id, self.endpoints.trading)
+        self._limit = shared_limit(key, settings.requests_per_minute, clock, wait)
+        logs.quiet()
+
+    @cached_property
+    def trading(self) -> TradingClient:
+        """The client for the account and its orders."""
+        client_class = _sdk("alpaca.trading.client", "TradingClient")
+        keys = self.credentials
+        client: TradingClient = client_class(
+            keys.key_id, keys.secret, paper=not self.settings.live, raw_data=True, url_override=self.endpoints.trading
+        )
+        self._bound(client)
+        return client
+
+    @cached_property
+    def data(self) -> StockHistoricalDataClient:
+        """The client for prices."""
+        client_class = _sdk("alpaca.data.historical.stock", "StockHistoricalDataClient")
+        keys = self.credentials
+        client: StockHistoricalDataClient = client_class(
+            keys.key_id, keys.secret, raw_data=True, url_override=self.endpoints.data
+        )
+        self._bound(client)
+        return client
+
+    def get(
+        self,
+        client: RESTClient,
+        path: str,
+        params: Mapping[str, Any] | None = None,
+        waits: Sequence[float] = SOON,
+        **more: Any,
+    ) -> Any:
+        """What the server has at this path, as it came. Unanswered or Answered after the last try.
+
+        waits: seconds before each further try. A patient caller waits for the end of the server's limit.
+        """
+        for seconds in waits:
+            try:
+                return self.once(lambda: client.get(path, dict(params or {}), **more))
+            except Unanswered as error:
+                log.warning("GET %s: %s; again in %.1f s", path, error, seconds)
+                self._wait(seconds)
+            except Answered as error:
+                if not may_pass(error):
+                    raise
+                longest = _LONGEST_RESET if waits is PATIENT else seconds
+                pause = min(max(error.reset or 0.0, seconds), longest)
+                log.warning("GET %s: %s; again in %.1f s", path, error, pause)
+                self._wait(pause)
+        return self.once(lambda: client.get(path, dict(params or {}), **more))
+
+    def once(self, call: Callable[[], T]) -> T:
+        """One request of the client, not repeated. Unanswered or Answered where it gave no result."""
+        from requests.exceptions import RequestException
+
+        APIError: type[Any] = _sdk("alpaca.common.exceptions", "APIError")  # noqa: N806
+        try:
+            return call()
+        except APIError as error:
+            raise answered(error.status_code or 0, str(error), self._reset(error.response)) from error
+        except (RequestException, OSError) as error:
+            raise Unanswered(f"no answer ({type(error).__name__}: {error})") from error
+        except ValueError as error:  # the client's own reading of a body that is no JSON
+            raise Unanswered(f"an answer that cannot be read ({type(error).__name__})") from error
+
+    def _reset(self, response: Any) -> float | None:
+        """Seconds until the server's limit ends, where it says so."""
+        given = response.headers.get("X-RateLimit-Reset") if response is not None else None
+        try:
+            return None if given is None else float(given) - self.clock.now().timestamp()
+        except ValueError:
+            return None
+
+    def _bound(self, client: Any) -> None:
+        """Gives the client time-outs and the shared limit, and takes its retries away."""
+        client._retry = 0
+        session = client._session
+        session.trust_env = not self.endpoints.local  # no proxy between us and this machine
+        original = session.request
+
+        def request(method: str, url: str, **options: Any) -> Any:
+            self._limit.take(for_order=method.upper() != "GET")
+            self.requests += 1
+            timeout = (self.settings.connect_seconds, self.settings.read_seconds)
+            response = original(method, url, timeout=timeout, stream=True, **options)
+            self._read(response)
+            return response
+
+        session.request = request
+
+    def _read(self, response: Any) -> None:
+        """The body, also of a server that sends it in drops: the time-out of a socket begins anew with each of them."""
+        from requests.exceptions import ReadTimeout, TooManyRedirects
+
+        until = time.monotonic() + self.settings.read_seconds  # sockets know no other clock
+        parts = []
+        for part in response.iter_content(1 << 16):
+            parts.append(part)
+            if time.monotonic() > until:
+                response.close()
+                raise ReadTimeout(f"the answer took longer than {self.settings.read_seconds:g} s")
+        response._content = b"".join(parts)
+        if 300 <= response.status_code < 400:  # the client would read the body as an answer
+            raise TooManyRedirects(f"redirected to {response.headers.get('Location', 'nowhere')}")
+
+
+def _sdk(module: str, name: str) -> Any:
+    """A class of the official client, which imports a part of websockets that warns of its own age."""
+    from importlib import import_module
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return getattr(import_module(module), name)
