@@ -137,7 +137,7 @@ def test_what_any_library_logs_to_any_handler_is_redacted(terminal: io.StringIO)
     log.error("headers %s", {"APCA-API-SECRET-KEY": canary.SECRET})
     log.error("key %(key)s", {"key": canary.KEY_ID})
     log.error(canary.SECRET)
-    log.error("one too many %s", canary.KEY_ID, canary.SECRET)
+    log.error("one too many %s", canary.KEY_ID, canary.SECRET)  # noqa: PLE1205
     try:
         raise ValueError(f"cannot use {canary.SECRET}")
     except ValueError:

@@ -68,7 +68,7 @@ class Stream(ABC):
         self._pace = pace
         self._queue: deque[Any] = deque()
         self._went_live = threading.Event()
-        self._closing = False
+        self._closing = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._woken: asyncio.Event | None = None
         self._lock = threading.Lock()
@@ -92,7 +92,7 @@ class Stream(ABC):
 
     def close(self) -> None:
         """Ends the stream; not waited for longer than a moment."""
-        self._closing = True
+        self._closing.set()
         self._wake()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(2.0)
@@ -139,7 +139,7 @@ class Stream(ABC):
             self._loop, self._woken = asyncio.get_running_loop(), asyncio.Event()
         failures = 0
         try:
-            while not self._closing:
+            while not self._closing.is_set():
                 began = self._loop.time()
                 try:
                     await self._connected()
@@ -150,6 +150,8 @@ class Stream(ABC):
                     self._went_live.clear()
                     self.breaks += 1
                     self._notify()
+                if self._closing.is_set():
+                    return
                 failures = 1 if self._loop.time() - began > _STEADY_SECONDS else failures + 1
                 seconds = self._delay(failures)
                 log.warning("%s stream: %s; opened again in %.1f s", self._name, self.trouble or "ended", seconds)
@@ -166,7 +168,7 @@ class Stream(ABC):
     async def _sleep(self, seconds: float) -> None:
         assert self._loop is not None
         until = self._loop.time() + seconds
-        while not self._closing and (left := until - self._loop.time()) > 0:
+        while not self._closing.is_set() and (left := until - self._loop.time()) > 0:
             await self._woken_within(left)
 
     async def _woken_within(self, seconds: float) -> None:
@@ -237,7 +239,7 @@ class Stream(ABC):
     async def _tend(self, socket: Any) -> None:
         """Sends what is wanted, asks where nothing comes, and gives up on what is dead."""
         assert self._loop is not None
-        while not self._closing:
+        while not self._closing.is_set():
             await self._woken_within(_TICK)
             await self._attend(socket)
             now = self._loop.time()

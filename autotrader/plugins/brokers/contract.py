@@ -12,9 +12,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from autotrader.clock import Calendar
 from autotrader.market.broker import Broker, BrokerOrder, OrderRequest, PositionIntent, Refused, Side
 
 if TYPE_CHECKING:
@@ -109,6 +111,21 @@ class BrokerContract(ABC):
         self.trade(self.symbols[0], 112.0)
         account = broker.account()
         assert account.equity == account.cash + 10 * 112
+
+    def test_it_says_whether_it_moves_real_money(self) -> None:
+        assert self.make_broker().is_live in {True, False}
+
+    def test_its_clock_knows_its_zone_and_goes_forward(self) -> None:
+        broker = self.make_broker()
+        before = broker.time()
+        self.trade(self.symbols[0], 100.0)
+        assert before.utcoffset() is not None
+        assert before < broker.time()
+
+    def test_its_hours_are_those_of_the_exchange(self) -> None:
+        calendar, first, last = Calendar(), date(2019, 11, 25), date(2019, 12, 2)  # Thanksgiving, and a half day
+        expected = [(day, calendar.opens_at(day), calendar.closes_at(day)) for day in calendar.sessions(first, last)]
+        assert list(self.make_broker().hours(first, last)) == expected
 
     # --- an order's life ------------------------------------------------------------------------------------------
 
@@ -322,6 +339,20 @@ class BrokerContract(ABC):
         assert told == list(broker.executions(since))
         assert sum(update.order.final for update in updates) == 2
         assert not broker.updates(), "what was told is not told again"
+
+    def test_reports_come_and_none_is_missing(self) -> None:
+        broker = self.make_broker()
+        assert broker.link() == (True, 0)
+        self._long(broker)
+        assert broker.link() == (True, 0)
+
+    def test_after_it_was_closed_orders_stay_and_can_be_asked_for(self) -> None:
+        broker = self.make_broker()
+        broker.submit(self._order("one", "buy_to_open"))
+        broker.close()
+        broker.close()
+        assert self._known(broker, "one").quantity == 10
+        assert len(broker.open_orders()) == 1
 
     def _refuses(self, request: Callable[[], object]) -> Refused:
         try:

@@ -47,6 +47,7 @@ class AlpacaFeed:
         self._calendar = calendar
         self._notify = notify
         self._bars: MinuteBars | None = None
+        self._closed = False
 
     @classmethod
     def open(cls, options: FeedOptions) -> Self:
@@ -158,6 +159,8 @@ class AlpacaFeed:
     # --- the stream -------------------------------------------------------------------------------------------------
 
     def watch(self, symbols: Collection[str]) -> None:
+        if self._closed:
+            return
         if self._bars is None:
             if not symbols:
                 return
@@ -189,6 +192,7 @@ class AlpacaFeed:
         return self._bars
 
     def close(self) -> None:
+        self._closed = True
         if self._bars is not None:
             self._bars.close()
 

@@ -4,21 +4,26 @@
         def make_feed(self) -> Feed:
             return MyFeed.open(FeedOptions(path=None, seed=7, calendar=Calendar()))
 
-pytest finds the test methods through the subclass.
+pytest finds the test methods through the subclass. A feed that also knows the running session keeps LiveFeedContract:
+
+    class TestMyFeed(LiveFeedContract):
+        def make_feed(self) -> LiveFeed: ...
+        def pass_minutes(self, count: int) -> datetime: ...
 """
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from autotrader.clock import Calendar
 from autotrader.core.panel import FIELDS
-from autotrader.market.feed import Feed, FeedError
+from autotrader.market.feed import Feed, FeedError, LiveFeed, ShareSplit, StreamedBar
 
 if TYPE_CHECKING:
     from autotrader.core.panel import Panel
@@ -150,3 +155,118 @@ class FeedContract(ABC):
         np.testing.assert_array_equal(one.dates, other.dates)
         for field in FIELDS:
             np.testing.assert_array_equal(getattr(one, field), getattr(other, field), err_msg=field)
+
+
+class LiveFeedContract(FeedContract):
+    """The contract of a feed that knows the running session."""
+
+    split: ShareSplit | None = None  # one that the feed knows of; None: there is none to try
+
+    @abstractmethod
+    def make_feed(self) -> LiveFeed:
+        """A feed as a new process would open it, in a session, at the beginning of a minute or before the open."""
+
+    @abstractmethod
+    def pass_minutes(self, count: int) -> datetime:
+        """Lets minutes of the session pass; returns the time when the feed would have streamed what was in them.
+
+        The symbols of the contract trade in every minute.
+        """
+
+    def _watched(self, feed: LiveFeed, symbols: Sequence[str]) -> None:
+        """Has these symbols streamed. Override where that takes a while."""
+        feed.watch(symbols)
+
+    def test_prices_have_an_age_and_a_spread(self) -> None:
+        feed = self.make_feed()
+        self.pass_minutes(2)
+        quotes = feed.quotes([*self.symbols, self.absent])
+        assert sorted(quotes) == sorted(self.symbols), "what has no price is absent"
+        for quote in quotes.values():
+            assert quote.price > 0
+            assert quote.age_seconds >= 0
+            assert quote.spread_pct >= 0 or math.isnan(quote.spread_pct)
+        assert not feed.quotes([])
+
+    def test_a_price_is_the_close_of_the_last_minute_or_younger(self) -> None:
+        feed = self.make_feed()
+        end = self.pass_minutes(3)
+        last = {bar.symbol: bar for bar in feed.minute_bars(self.symbols, end - timedelta(minutes=1), end)}
+        for symbol, quote in feed.quotes(self.symbols).items():
+            assert quote.price == last[symbol].close or quote.age_seconds < 60
+
+    def test_minute_bars_are_those_that_begin_in_the_window_by_time_and_symbol(self) -> None:
+        feed = self.make_feed()
+        start = self.pass_minutes(1)
+        end = self.pass_minutes(5)
+        bars = feed.minute_bars(self.symbols, start, end)
+        minutes = [start + timedelta(minutes=n) for n in range(5)]
+        assert [(bar.start, bar.symbol) for bar in bars] == [(at, s) for at in minutes for s in sorted(self.symbols)]
+        assert all(bar.start.utcoffset() is not None for bar in bars)
+        for bar in bars:
+            assert 0 < bar.low <= min(bar.open, bar.close) <= max(bar.open, bar.close) <= bar.high
+            assert bar.volume >= 0
+
+    def test_windows_that_meet_share_no_bar_and_miss_none(self) -> None:
+        feed = self.make_feed()
+        start = self.pass_minutes(1)
+        end = self.pass_minutes(4)
+        between = start + timedelta(minutes=2)
+        parts = [*feed.minute_bars(self.symbols, start, between), *feed.minute_bars(self.symbols, between, end)]
+        assert parts == list(feed.minute_bars(self.symbols, start, end))
+        assert not feed.minute_bars(self.symbols, start, start)
+        assert not feed.minute_bars([], start, end)
+
+    def test_what_is_watched_is_streamed_as_it_can_be_asked_for(self) -> None:
+        feed = self.make_feed()
+        start = self.pass_minutes(1)
+        assert feed.last_heard() is None
+        assert not feed.streamed()
+        watched = self.symbols[:2]
+        self._watched(feed, watched)
+        end = self.pass_minutes(4)
+        expected = list(feed.minute_bars(watched, start, end))
+        assert len(expected) == 8
+        assert sorted(feed.streamed(), key=_place) == expected
+        assert not feed.streamed(), "what was handed over is not handed over again"
+        heard = feed.last_heard()
+        assert heard is not None
+        assert start < heard <= end
+        feed.close()
+
+    def test_another_watch_takes_the_place_of_the_one_before(self) -> None:
+        feed = self.make_feed()
+        self.pass_minutes(1)
+        self._watched(feed, self.symbols[:2])
+        self.pass_minutes(1)
+        feed.streamed()
+        self._watched(feed, self.symbols[1:])
+        self.pass_minutes(2)
+        assert {bar.symbol for bar in feed.streamed()} == set(self.symbols[1:])
+        self._watched(feed, [])
+        self.pass_minutes(1)
+        assert not feed.streamed()
+        feed.close()
+
+    def test_a_feed_that_was_closed_streams_nothing_and_can_be_closed_again(self) -> None:
+        feed = self.make_feed()
+        feed.close()
+        feed.watch(self.symbols)
+        self.pass_minutes(1)
+        assert not feed.streamed()
+        feed.close()
+
+    def test_splits_are_those_of_the_session_and_of_the_symbols_asked_for(self) -> None:
+        feed = self.make_feed()
+        if self.split is None:
+            assert not feed.splits(self.symbols, self.last())
+            return
+        split, others = self.split, [symbol for symbol in self.symbols if symbol != self.split.symbol]
+        assert list(feed.splits(self.symbols, split.session)) == [split]
+        assert not feed.splits(others, split.session)
+        assert not feed.splits(self.symbols, Calendar().next_session(split.session))
+        assert not feed.splits(self.symbols, Calendar().previous_session(split.session))
+
+
+def _place(bar: StreamedBar) -> tuple[datetime, str]:
+    return bar.start, bar.symbol
