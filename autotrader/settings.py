@@ -513,7 +513,7 @@ class Alpaca(_Model):
     )
 
     @model_validator(mode="after")
-    def _live_names_its_account(self) -> Alpaca:
+    def _live_names_its_account(self) -> Self:
         if self.live and not self.account:
             raise ValueError("live: true needs the account's number in account")
         return self
