@@ -28,15 +28,15 @@ def position_rows(book: Book, prices: Mapping[str, float]) -> list[Row]:
             | {
                 "quantity": held.quantity,
                 "entered_at": stamp(held.entered_at),
-                "entry_price": held.entry_price,
+                "entry_price": _plain(held.entry_price),
                 "price": price if known else None,
-                "value": held.sign * held.quantity * price if known else None,
-                "gain": held.gain(price) if known else None,
+                "value": _plain(held.sign * held.quantity * price) if known else None,
+                "gain": _plain(held.gain(price)) if known else None,
                 "best_price": held.best_price,
                 "worst_price": held.worst_price,
-                "mfe": trade.mfe,
-                "mae": trade.mae,
-                "costs": held.costs,
+                "mfe": _plain(trade.mfe),
+                "mae": _plain(trade.mae),
+                "costs": _plain(held.costs),
                 "leaving": held.leaving[0] if held.leaving else None,
             }
             | _how_long(trade)
@@ -56,18 +56,23 @@ def trade_row(trade: Trade) -> Row:
         | {
             "quantity": trade.quantity,
             "entered_at": stamp(trade.entered_at),
-            "entry_price": trade.entry_price,
+            "entry_price": _plain(trade.entry_price),
             "exited_at": None if trade.exited_at is None else stamp(trade.exited_at),
-            "exit_price": trade.exit_price,
+            "exit_price": _plain(trade.exit_price),
             "exit_reason": trade.exit_reason,
             "exit_rule": trade.exit_rule,
-            "pnl": trade.pnl,
-            "mfe": trade.mfe,
-            "mae": trade.mae,
-            "costs": trade.costs,
+            "pnl": _plain(trade.pnl),
+            "mfe": _plain(trade.mfe),
+            "mae": _plain(trade.mae),
+            "costs": _plain(trade.costs),
         }
         | _how_long(trade)
     )
+
+
+def _plain(value: float | None) -> float | None:
+    """Without what binary arithmetic leaves behind: 46.94, not 46.93999999999999."""
+    return None if value is None else round(value, 8)
 
 
 def _whose(trade: Trade) -> Row:
@@ -139,12 +144,12 @@ def _execution(
         "side": "buy" if (ordered.direction == "long") is not leaves else "sell",
         "quantity": event.quantity,
         "price": event.price,
-        "pnl": pnl,
+        "pnl": _plain(pnl),
         "regime": trade.plan.regime,
-        "equity_after": book.equity(prices),
+        "equity_after": _plain(book.equity(prices)),
         "exit_reason": ordered.reason,
-        "mfe": trade.mfe,
-        "mae": trade.mae,
+        "mfe": _plain(trade.mfe),
+        "mae": _plain(trade.mae),
         "bars_held": trade.bars_held,
     }
 

@@ -295,9 +295,9 @@ class Stages:
         return exchange
 
     def _last_prices(self, book: Book) -> dict[str, float]:
-        """What is held was worth at the close before the session."""
+        """What was held before the session was worth at the close before it."""
         before = self._calendar.previous_session(self.session)
-        held = sorted(book.positions)
+        held = sorted(symbol for symbol, position in book.positions.items() if position.session < self.session)
         if not held:
             return {}
         day = self._playback.day(before, held)

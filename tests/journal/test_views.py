@@ -117,3 +117,23 @@ def test_a_split_takes_the_last_known_price_along(tmp_path: Path) -> None:
 def test_without_an_initial_cash_nothing_is_exported(tmp_path: Path) -> None:
     with Journal.open(tmp_path / "journal.sqlite3", "A") as made, pytest.raises(JournalError, match="initial cash"):
         export_jsonl(made)
+
+
+def test_numbers_are_shown_without_what_binary_arithmetic_leaves_behind(tmp_path: Path) -> None:
+    nine = at(MONDAY, 9, 31)
+    with Journal.open(tmp_path / "journal.sqlite3", "ACCOUNT", initial_cash=1e5) as journal:
+        for event in (
+            ev.SessionOpened(nine, MONDAY, 1),
+            ordered("in", "A", "entry", MONDAY, 100),
+            ev.Filled(nine, MONDAY, "in", 100, 50.67, 100),
+            ordered("out", "A", "exit", MONDAY, 100),
+            ev.Filled(nine, MONDAY, "out", 73, 46.94, 73),
+            ev.Filled(nine, MONDAY, "out", 27, 46.94, 100),
+        ):
+            journal.append(event)
+        book = journal.book()
+        assert book.trades[0].pnl != -373.0
+        (row,) = trade_rows(book)
+        last = json.loads(export_jsonl(journal).trades[-1])
+    assert (row["exit_price"], row["pnl"], row["mae"]) == (46.94, -373.0, -373.0)
+    assert last["equity_after"] == 99_627.0

@@ -21,7 +21,19 @@ from autotrader.market.feed import ShareSplit
 from autotrader.service.demo import Dawn, Demo, DemoOptions, Evening, Morning, Night, Tale
 from autotrader.validation.load import Configuration
 
-__all__ = ["CALENDAR", "Dawn", "Evening", "MemoryFeed", "Morning", "Night", "Told", "Trade", "configure", "members"]
+__all__ = [
+    "CALENDAR",
+    "Dawn",
+    "Evening",
+    "MemoryFeed",
+    "Morning",
+    "Night",
+    "Told",
+    "Trade",
+    "configure",
+    "edited",
+    "members",
+]
 
 START = date(2019, 3, 4)
 HISTORY = date(2018, 1, 2)
