@@ -70,7 +70,8 @@ def _tell(out: Console, found: Explanation) -> None:
 
 
 def _chapter(out: Console, chapter: Chapter) -> None:
-    out.print(f"\n[bold]Scanned {chapter.scan_date:%a %Y-%m-%d}, traded {chapter.trading_date:%a %Y-%m-%d}[/bold]")
+    when = "traded" if chapter.gap or chapter.judgements or chapter.happened else "for"
+    out.print(f"\n[bold]Scanned {chapter.scan_date:%a %Y-%m-%d}, {when} {chapter.trading_date:%a %Y-%m-%d}[/bold]")
     if chapter.scanned:
         facts = chapter.scanned
         out.print(f"regime {chapter.regime} (from {facts['regime_proxy']}), {facts['symbols_scanned']} symbols, "
@@ -161,7 +162,7 @@ def _rule(out: Console, rule: Rule, item: Judgement) -> None:
     else:
         shown = rule.nearest if rule.nearest and rule.verdict == "no_match" else rule.margins
         how = "; ".join(str(part) for part in shown) or rule.text
-        streak = "" if rule.streak is None else f", {rule.streak} bars in a row"
+        streak = "" if rule.streak is None else f", {rule.streak} {'bar' if rule.streak == 1 else 'bars'} in a row"
         closest = " [dim](nearest of the session)[/dim]" if shown is rule.nearest and rule.nearest else ""
         out.print(f"   {mark} {rule.name}: {_verdict(rule.verdict)}{streak}  [dim]{how}[/dim]{closest}")
     if rule.because and decided:

@@ -253,7 +253,8 @@ class _Reader:
             if latest is not None and trading <= latest:
                 break
             if self._symbol in _symbols_of(result_path(self._folder, scan)):
-                return [(scan, trading)]
+                tonight = [(scan, trading)]
+                return tonight if latest != scan else [(self._scan_for(scan), scan), *tonight]
         return [] if latest is None else [(self._scan_for(latest), latest)]
 
     def _scan_for(self, trading: date) -> date:
