@@ -148,7 +148,7 @@ class AccountOf:
                 self._day["after_gap"] = tale.record.candidates_after
             case Told():
                 self._day["entered"] += sum(outcome.entered for outcome in tale.outcomes)
-                self._day["exits"] += 0 if tale.step is None else len(tale.step.orders)
+                self._day["exits"] += 0 if tale.step is None else len(tale.step.leaving)
             case Evening():
                 self.equity = tale.equity
                 self._day |= {"equity": tale.equity, "day_return": tale.day_return, "drawdown": tale.drawdown,

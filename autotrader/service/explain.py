@@ -23,7 +23,7 @@ from autotrader.batch.files import (
     read_filtered,
     result_path,
 )
-from autotrader.clock import Calendar
+from autotrader.clock import NEW_YORK, Calendar
 from autotrader.core import events as ev
 from autotrader.core.rulebook import Rulebook, RulebookError, build_rulebook
 from autotrader.errors import AutotraderError
@@ -227,7 +227,7 @@ class _Reader:
         self._member = next((member for member in universe if member.symbol == symbol), None)
         self._journal = journal
         self._calendar = Calendar()
-        self._history = _History(journal, symbol)
+        self._history = _History(journal, symbol, self._calendar)
         self._library = _Library(journal)
 
     def explain(self, day: date | None) -> Explanation:
@@ -404,7 +404,8 @@ class _Reader:
 class _History:
     """What happened to a symbol, by session, from one pass over the journal."""
 
-    def __init__(self, journal: Journal | None, symbol: str) -> None:
+    def __init__(self, journal: Journal | None, symbol: str, calendar: Calendar) -> None:
+        self._calendar = calendar
         self._by_session: dict[date, list[Happening]] = {}
         self._held: list[tuple[date, date | None]] = []
         sessions = {record.session for record in journal.decisions(symbol)} if journal else set()
@@ -430,8 +431,10 @@ class _History:
                 case ev.Ordered() if event.symbol == symbol:
                     mine[event.order_id] = event
                     why = f": {event.reason}" if event.reason else ""
-                    self._add(event, f"{event.leg} of {event.quantity} {event.direction} ordered{why}",
-                              quantity=event.quantity, leg=event.leg, reason=event.reason, rule=event.rule)  # fmt: skip
+                    rests = "" if event.stop_price is None else f" at {event.stop_price:,.2f}"
+                    self._add(event, f"{event.leg} of {event.quantity} {event.direction} ordered{rests}{why}",
+                              quantity=event.quantity, leg=event.leg, reason=event.reason, rule=event.rule,
+                              stop_price=event.stop_price)  # fmt: skip
                 case ev.Filled() if event.order_id in mine:
                     ordered = mine[event.order_id]
                     if not quantity:
@@ -445,17 +448,28 @@ class _History:
                     said = f" ({event.reason})" if event.reason else ""
                     self._add(event, f"{mine[event.order_id].leg} order {event.status}{said}",
                               status=event.status, reason=event.reason)  # fmt: skip
+                case ev.Corrected() if event.symbol == symbol:
+                    quantity -= event.quantity
+                    if not quantity and begun is not None:
+                        self._held.append((begun, event.session))
+                    self._add(event, f"corrected by hand: {event.quantity} shares are gone, at {event.price:.2f}",
+                              quantity=event.quantity, price=event.price)  # fmt: skip
                 case ev.Split() if event.symbol == symbol:
                     quantity = quantity * event.new // event.old
                     self._add(event, f"split: {event.new} for {event.old}", new=event.new, old=event.old)
         if quantity and begun is not None:
             self._held.append((begun, None))
 
-    def _add(self, event: ev.Ordered | ev.Filled | ev.OrderEnded | ev.Split, what: str, **more: Any) -> None:
+    def _add(
+        self, event: ev.Ordered | ev.Filled | ev.OrderEnded | ev.Corrected | ev.Split, what: str, **more: Any
+    ) -> None:
         known = {"kind": type(event).__name__, **more}
-        if not isinstance(event, ev.Split):
+        if not isinstance(event, ev.Corrected | ev.Split):
             known["order_id"] = event.order_id
-        self._by_session.setdefault(event.session, []).append(Happening(event.at, what, known))
+        # a resting stop ends sessions after the one it is of
+        day = event.at.astimezone(NEW_YORK).date()
+        session = day if self._calendar.is_session(day) else event.session
+        self._by_session.setdefault(session, []).append(Happening(event.at, what, known))
 
 
 class _Library:

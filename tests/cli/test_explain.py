@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,8 @@ def test_a_trade_is_told_rule_by_rule_in_the_order_of_time(run: Run, played: lis
     lines = ran.out.splitlines()
     assert lines[0].startswith(f"{trade['symbol']}   ")
     assert any(line.startswith("Scanned ") for line in lines)
-    times = re.findall(r"^(\d\d:\d\d)  ", ran.out, re.MULTILINE)
+    day = next(part for part in ran.out.split("\nScanned ") if f"traded {_weekday(trade['entered_at'])}" in part)
+    times = re.findall(r"^(\d\d:\d\d)  ", day, re.MULTILINE)
     assert times == sorted(times)
     assert times[0] == "09:25"
     assert re.search(rf"entry filled: {trade['quantity']} at {trade['entry_price']:.2f}", ran.out)
@@ -41,6 +43,10 @@ def test_a_trade_is_told_rule_by_rule_in_the_order_of_time(run: Run, played: lis
     assert re.search(
         r"emergency_stop: no(, 0 bars in a row)?  loss_pct -?[\d.]+ >= emergency_stop_pct 0\.070 no, ", ran.out
     )
+
+
+def _weekday(at: str) -> str:
+    return f"{date.fromisoformat(at[:10]):%a %Y-%m-%d}"
 
 
 def test_json_carries_the_same_with_every_fact(run: Run, played: list[object]) -> None:

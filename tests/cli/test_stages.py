@@ -22,7 +22,7 @@ def scanned(run: Run, tmp_path: Path) -> list[object]:
     rows = [f'{member.symbol},"{member.name}",{member.sector}' for member in load_universe()[::6]]
     path.write_text("\n".join(["symbol,name,sector", *rows]) + "\n", encoding="utf-8")
     options: list[object] = ["--universe", path, "--config", CONFIG]
-    assert run("scan", "--date", "2019-03-01", *options).code == 0
+    assert run("scan", "--date", "2019-03-05", *options).code == 0
     return options
 
 
@@ -32,10 +32,10 @@ def test_a_session_by_hand_tells_what_each_stage_did_and_a_second_time_that_noth
     for stage in STAGES:
         ran = run(*stage, *scanned)
         assert ran.code == 0, ran.err
-        assert ran.out.startswith("\nMon 2019-03-04\n")
+        assert ran.out.startswith("\nWed 2019-03-06\n")
     assert "  close: equity " in ran.out
     before = json.loads(run("status", "--json").out)
-    assert (before["account"], before["last_close"]) == ("PAPER", "2019-03-04")
+    assert (before["account"], before["last_close"]) == ("PAPER", "2019-03-06")
     assert before["entries_today"] > 0
     for stage in STAGES:
         again = run(*stage, *scanned)
@@ -47,7 +47,7 @@ def test_a_session_by_hand_tells_what_each_stage_did_and_a_second_time_that_noth
 def test_a_stage_that_cannot_be_carried_out_says_what_to_run_first(run: Run, scanned: list[object]) -> None:
     ran = run("enter", "--group", "moo", *scanned)
     assert (ran.code, ran.out) == (1, "")
-    assert "run `autotrader gap-filter --date 2019-03-04` first" in ran.err
+    assert "run `autotrader gap-filter --date 2019-03-06` first" in ran.err
     ran = run("monitor", "--date", "2019-03-09", *scanned)
     assert ran.code == 1
     assert "2019-03-09 is not a session of the exchange" in ran.err

@@ -15,7 +15,7 @@ from autotrader.batch.files import filtered_path, read_batch_result, read_filter
 from autotrader.core import events as ev
 from autotrader.core.panel import FIELDS
 from autotrader.core.trader import Trader
-from autotrader.execution.desk import Desk
+from autotrader.execution.day import TradingDay
 from autotrader.journal.store import Journal
 from autotrader.market.memory import PanelFeed
 from autotrader.market.playback import Playback
@@ -43,7 +43,7 @@ def test_holidays_are_left_out_and_a_half_day_ends_at_one(tmp_path: Path) -> Non
     assert dawns == [("2019-11-29", time(13)), ("2019-12-02", time(16)), ("2019-12-03", time(16))]
     closed = [event.at.time() for event in played.events() if isinstance(event, ev.SessionClosed)]
     assert closed == [time(13), time(16), time(16)]
-    on_the_half_day = [event.at.time() for event in played.events() if event.session == date(2019, 11, 29)]
+    on_the_half_day = [event.at.time() for event in played.events() if event.at.date() == date(2019, 11, 29)]
     assert max(on_the_half_day) == time(13)
 
 
@@ -212,18 +212,17 @@ def dump(played: Played) -> list[object]:
 
 
 def test_after_each_minute_everything_of_it_is_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    minutes = []
-    bars_of = Desk.bars
+    ticks = []
+    tick_of = TradingDay.tick
 
-    def watched(desk: Desk, at: Any, found: Any) -> Any:
-        minutes.append(at)
-        step = bars_of(desk, at, found)
-        assert not desk.journal.in_transaction
-        return step
+    def watched(day: TradingDay, *groups: Any) -> None:
+        tick_of(day, *groups)
+        ticks.append(day.desk.journal.in_transaction)
 
-    monkeypatch.setattr(Desk, "bars", watched)
+    monkeypatch.setattr(TradingDay, "tick", watched)
     play(tmp_path, 2)
-    assert len(minutes) == 2 * 390
+    assert len(ticks) >= 2 * 391
+    assert not any(ticks)
 
 
 def test_a_halt_for_a_day_holds_and_the_next_bar_decides(tmp_path: Path, month: Played) -> None:
