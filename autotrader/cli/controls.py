@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autotrader.cli.account import data_folder, open_journal
+from autotrader.cli.account import data_folder, open_journal, system_settings
 from autotrader.cli.app import AsJson, Config, Home, app, config_folder, home_folder, print_error, sound_configuration
 from autotrader.cli.tables import wide
 from autotrader.errors import AutotraderError
@@ -192,6 +192,44 @@ def reconcile(
                       f"(since {each.at:%Y-%m-%d %H:%M})", markup=False)  # fmt: skip
         out.print("Entries are off until each is explained by itself, accepted (--accept SYMBOL --price P), or let "
                   "stand (--let-stand SUBJECT).", markup=False)  # fmt: skip
+
+
+@app.command()
+def notify(
+    context: typer.Context,
+    test: Annotated[bool, typer.Option("--test", help="Send a test alert to each address, now.")] = False,
+    config: Config = None,
+    home: Home = None,
+) -> None:
+    """Where alerts go; with --test, whether they arrive.
+
+    [bold]Example:[/bold] autotrader notify --test
+    """
+    from autotrader.secrets import Secrets
+    from autotrader.service.alerts import Message, addresses
+
+    folder = home_folder(context, home)
+    settings = system_settings(folder, config).alerts
+    urls = Secrets(folder).value(settings.urls_env)
+    if not urls:
+        raise ControlError(
+            f"alerts go nowhere: put addresses into {settings.urls_env}, in the environment or in "
+            f"{folder / 'config' / '.env'}"
+        )
+    found = addresses(urls, settings.timeout_seconds)
+    out = wide()
+    if not test:
+        out.print(f"alerts of severity {settings.least} and above go to {', '.join(each.name for each in found)}")
+        return
+    body = "Happened: somebody ran `autotrader notify --test`\nDone: this was sent\nTo do: nothing"
+    message = Message("info", "autotrader: test", body)
+    failed = []
+    for each in found:
+        arrived = each.deliver(message)
+        out.print(f"{each.name}: {'taken' if arrived else 'NOT taken'}")
+        failed += [] if arrived else [each.name]
+    if failed:
+        raise ControlError(f"{', '.join(failed)} did not take it: check the address and the network")
 
 
 # --- asking -------------------------------------------------------------------------------------------------------

@@ -14,12 +14,15 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from autotrader.clock import NEW_YORK, Clock
 from autotrader.core import events as ev
 from autotrader.errors import AutotraderError
+from autotrader.secrets import Secrets
+from autotrader.settings import Alerts as AlertSettings
 
 log = logging.getLogger("autotrader.alerts")
 
@@ -242,6 +245,35 @@ class AppriseSender:
             if wait is None or self._closing.wait(wait):
                 break
         log.error("%s was not delivered to %s", message.title, target.name)
+
+
+def open_alerts(
+    home: Path,
+    settings: AlertSettings,
+    keep: Callable[[ev.Alerted], object],
+    clock: Clock,
+    recent: Iterable[ev.Alerted] = (),
+) -> Alerts:
+    """The alerts of a deployment. Addresses that cannot be used are themselves told, and stop nothing."""
+    targets: list[Address] = []
+    problem = ""
+    try:
+        urls = Secrets(home).value(settings.urls_env)
+        targets = addresses(urls, settings.timeout_seconds) if urls else []
+    except AutotraderError as error:
+        problem = str(error)
+    alerts = Alerts(
+        keep,
+        clock,
+        AppriseSender(targets) if targets else None,
+        repeat=timedelta(minutes=settings.repeat_minutes),
+        least=settings.least,
+        recent=recent,
+    )
+    if problem:
+        alerts.tell("warning", "alert addresses", problem, "alerts are journaled and logged, and sent to nobody",
+                    "put it right, check it by `autotrader notify --test`, restart the service")  # fmt: skip
+    return alerts
 
 
 def _notify_type(severity: ev.Severity) -> Any:

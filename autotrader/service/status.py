@@ -149,10 +149,13 @@ def _ledger(
     around: Surroundings,
 ) -> list[Row]:
     """Each stage of a session, from the scan that it is entered from on to its own."""
-    done = {(event.session, event.stage): event for event in events if isinstance(event, ev.StageDone)}
+    done: dict[tuple[date, str], ev.StageDone] = {}
     failed: dict[tuple[date, str], list[ev.StageFailed]] = {}
     for event in events:
-        if isinstance(event, ev.StageFailed):
+        if isinstance(event, ev.StageDone):
+            done[event.session, event.stage] = event
+        elif isinstance(event, ev.StageFailed):  # a failure after the end takes it back: its file is not what it was
+            done.pop((event.session, event.stage), None)
             failed.setdefault((event.session, event.stage), []).append(event)
     before = calendar.previous_session(session)
     due = [each for each in timetable(before, params, calendar) if each.stage == SCAN]

@@ -257,3 +257,48 @@ def test_half_a_word_is_a_matter_of_usage(run: Run, tmp_path: Path, options: lis
     home = write(tmp_path / "home", MISSING)
     assert run("reconcile", *options, "--home", home).code == 2
     assert requests(home) == []
+
+
+# --- notify -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def urls(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    monkeypatch.delenv("AUTOTRADER_ALERT_URLS", raising=False)
+    return monkeypatch
+
+
+def test_without_addresses_it_is_said_where_they_go(run: Run, tmp_path: Path, urls: pytest.MonkeyPatch) -> None:
+    ran = run("notify", "--test", "--home", tmp_path)
+    assert ran.code == 1
+    assert "AUTOTRADER_ALERT_URLS" in ran.err
+    assert str(tmp_path / "config" / ".env") in ran.err
+
+
+def test_a_test_says_of_each_address_whether_it_took_it(run: Run, tmp_path: Path, urls: pytest.MonkeyPatch) -> None:
+    import http.server
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        good = f"json://127.0.0.1:{server.server_address[1]}/secret"
+        urls.setenv("AUTOTRADER_ALERT_URLS", good)
+        ran = run("notify", "--test", "--home", tmp_path)
+        assert (ran.code, ran.out) == (0, "json #1: taken\n")
+        urls.setenv("AUTOTRADER_ALERT_URLS", f"{good} json://127.0.0.1:9/secret")
+        ran = run("notify", "--test", "--home", tmp_path)
+        assert (ran.code, ran.out) == (1, "json #1: taken\njson #2: NOT taken\n")
+        assert "secret" not in ran.err
+        ran = run("notify", "--home", tmp_path)
+        assert "go to json #1, json #2" in ran.out
+        server.shutdown()
+        thread.join()

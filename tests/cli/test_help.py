@@ -66,7 +66,9 @@ def test_light_commands_import_nothing_heavy(arguments: list[str], tmp_path: Pat
     assert ran.stderr.splitlines()[-1] == "[]"
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md", "docs/operations.md"]
+)
 def test_the_documents_name_commands_and_files_that_exist(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     named = set(re.findall(r"(?:\$ |`)autotrader ([a-z-]+)", text))
@@ -74,7 +76,7 @@ def test_the_documents_name_commands_and_files_that_exist(name: str) -> None:
     targets = set(re.findall(r"(?<=^make )[a-z]+", text, re.MULTILINE)) | set(re.findall(r"`make ([a-z]+)`", text))
     made = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert all(re.search(rf"^{target}:", made, re.MULTILINE) for target in targets)
-    links = re.findall(r"\]\(((?!http)[^)]+)\)", text)
+    links = re.findall(r"\]\(((?!http|#)[^)]+)\)", text)
     files = re.findall(r"`((?:autotrader|tests|config|docs|benchmarks)/[\w./]+)`", text)
     assert [path for path in (*links, *files) if not (ROOT / name).parent.joinpath(path).exists()
             and not (ROOT / path).exists()] == []  # fmt: skip

@@ -408,8 +408,22 @@ def test_the_end_of_an_order_that_its_last_fill_ended_says_nothing_new(story: St
 
 PRICES = st.floats(1.0, 1000.0).map(lambda price: round(price, 2))
 ACTS = st.sampled_from(
-    ["enter", "exit", "stop", "fill", "fill", "fill", "end", "revive", "mark", "charge", "split", "correct", "close",
-     "reset"]
+    [
+        "enter",
+        "exit",
+        "stop",
+        "fill",
+        "fill",
+        "fill",
+        "end",
+        "revive",
+        "mark",
+        "charge",
+        "split",
+        "correct",
+        "close",
+        "reset",
+    ]
 )
 
 

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +17,8 @@ import pytest
 from autotrader.clock import VirtualClock
 from autotrader.core import events as ev
 from autotrader.journal.store import JournalError
-from autotrader.service.alerts import Address, AlertError, Alerts, AppriseSender, Message, addresses
+from autotrader.service.alerts import Address, AlertError, Alerts, AppriseSender, Message, addresses, open_alerts
+from autotrader.settings import Alerts as Settings
 
 AT = datetime(2024, 7, 1, 14, 0, tzinfo=UTC)
 SUBJECT = ("critical", "A", "the exit was refused", "it is tried again", "look at the broker")
@@ -256,3 +258,31 @@ def test_an_address_that_apprise_does_not_know_is_named_without_its_secret(
     with pytest.raises(AlertError) as refused:
         addresses(urls)
     assert "secret" not in str(refused.value) + caplog.text
+
+
+def test_a_deployment_sends_to_the_addresses_of_its_environment(
+    listener: Listener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AUTOTRADER_ALERT_URLS", raising=False)
+    (tmp_path / "config").mkdir()
+    secret = tmp_path / "config" / ".env"
+    secret.touch(mode=0o600)
+    secret.write_text(f'AUTOTRADER_ALERT_URLS="{url(listener)}"\n')
+    kept: list[ev.Alerted] = []
+    alerts = open_alerts(tmp_path, Settings(), kept.append, VirtualClock(AT))
+    alerts.tell(*SUBJECT)
+    alerts.close(5)
+    assert [got["title"] for got in listener.got] == ["autotrader critical: A"]
+    assert len(kept) == 1
+
+
+def test_addresses_that_cannot_be_used_are_told_and_stop_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_URLS", "bogus://secret")
+    kept: list[ev.Alerted] = []
+    alerts = open_alerts(tmp_path, Settings(urls_env="MY_URLS"), kept.append, VirtualClock(AT))
+    alerts.tell(*SUBJECT)
+    assert [event.subject for event in kept] == ["alert addresses", "A"]
+    assert "secret" not in str(kept)
+    alerts.close(1)

@@ -87,6 +87,13 @@ def test_a_stage_that_failed_or_was_missed_needs_somebody() -> None:
     assert not found["healthy"]
 
 
+def test_a_stage_whose_end_was_taken_back_has_failed() -> None:
+    taken_back = ev.StageFailed(at(9, 40), WEDNESDAY, "gap_filter", 0, "its file was changed")
+    assert stages(seen([*MORNING, taken_back], at(9, 41)))["11-25 gap_filter"] == "failed"
+    again = ev.StageDone(at(9, 42), WEDNESDAY, "gap_filter", "", "late")
+    assert stages(seen([*MORNING, taken_back, again], at(9, 43)))["11-25 gap_filter"] == "late"
+
+
 def test_what_was_due_before_the_accounts_first_session_nobody_missed() -> None:
     found = seen([ev.SessionOpened(at(12), WEDNESDAY, 1)], at(13))
     assert set(stages(found).values()) == {"unrecorded", "waiting"}
