@@ -26,16 +26,19 @@ Place = Literal["request", "order", "trade_updates", "bars", "stream", "state"]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What a fault of this kind does. place: what it strikes; on: the requests, where none are named."""
+    """What a fault of this kind does.
+
+    place: what it may strike. request: each HTTP request; order: each order, when it is taken, filled or canceled;
+    trade_updates, bars: each update or bar that would be sent; stream: each connection or frame; state: nothing, it
+    holds while the fault is there.
+    request: those it strikes where the fault names none.
+    """
 
     place: Place
     what: str
-    on: str = "*"
+    request: str = "*"
 
 
-# What "place" means for on/symbol/rate/nth:
-# request: each HTTP request that matches `on`; order: each order taken; trade_updates and bars: each frame or bar that
-# would be sent; stream: each connection (refuse, full) or frame (mute, close); state: holds while the fault is there.
 KINDS: dict[str, Kind] = {
     "429": Kind("request", "too many requests, not carried out"),
     "500_before": Kind("request", "internal error, not carried out"),
@@ -83,14 +86,14 @@ KINDS: dict[str, Kind] = {
 class Fault(BaseModel):
     """One line of a fault file. Without rate and nth it strikes every time, with times at most so often.
 
-    on: method and path with wildcards, "POST /v2/orders*"; stream: trade_updates or bars, both without it.
+    request: method and path with wildcards, "POST /v2/orders*"; stream: trade_updates or bars, both without it.
     since, until: market times.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)  # kind: 429
 
     kind: str
-    on: str | None = None
+    request: str | None = None
     stream: Literal["trade_updates", "bars"] | None = None
     symbol: str | None = None
     event: str | None = None
@@ -172,7 +175,7 @@ class Faults:
         return dict(self._faults)
 
     def strike(self, kind: str, about: str, **of: str | None) -> Fault | None:
-        """The fault that strikes here, if one does. of: on, symbol, stream, event, where a fault may name one."""
+        """The fault that strikes here, if one does. of: request, symbol, stream, event, where a fault may name one."""
         for number, fault in list(self._faults.items()):
             if fault.kind == kind and self._matches(fault, of) and self._hits(number, fault, about):
                 self._struck[number] += 1
@@ -181,7 +184,7 @@ class Faults:
         return None
 
     def holds(self, kind: str, symbol: str | None = None) -> Fault | None:
-        """The fault of a state that is there now; counted by `count_state`, since it is asked about all the time."""
+        """The fault of a state that is there now, not counted."""
         for fault in self._faults.values():
             if fault.kind == kind and self._matches(fault, {"symbol": symbol}):
                 return fault
@@ -199,8 +202,8 @@ class Faults:
         if now is not None:
             if (fault.since is not None and now < fault.since) or (fault.until is not None and now >= fault.until):
                 return False
-        on = of.get("on")
-        if on is not None and not fnmatchcase(on, fault.on or KINDS[fault.kind].on):
+        request = of.get("request")
+        if request is not None and not fnmatchcase(request, fault.request or KINDS[fault.kind].request):
             return False
         for name in ("symbol", "stream", "event"):
             wanted, found = getattr(fault, name), of.get(name)

@@ -70,12 +70,12 @@ class Gate:
         if scope["type"] != "http" or path.startswith("/simulator") or path in ("/docs", "/openapi.json"):
             await self._app(scope, receive, send)
             return
-        on = f"{scope['method']} {path}"
-        slow = self._faults.strike("slow", on, on=on)
+        request = f"{scope['method']} {path}"
+        slow = self._faults.strike("slow", request, request=request)
         if slow is not None:
             await asyncio.sleep(slow.seconds)
         for kind in BEFORE:
-            fault = self._faults.strike(kind, on, on=on)
+            fault = self._faults.strike(kind, request, request=request)
             if fault is not None:
                 await self._fail(fault, scope, receive, send)
                 return
@@ -88,16 +88,18 @@ class Gate:
             body = {"code": 42910000, "message": "rate limit exceeded"}
             await _with(answer(body, 429), headers)(scope, receive, send)
         else:
-            await self._answer(on, scope, receive, send, headers)
+            await self._answer(request, scope, receive, send, headers)
 
     def _known(self, headers: Headers) -> bool:
         key = headers.get("apca-api-key-id", "")
         return key in self._keys and self._keys[key] == headers.get("apca-api-secret-key")
 
-    async def _answer(self, on: str, scope: Scope, receive: Receive, send: Send, headers: Mapping[str, str]) -> None:
+    async def _answer(
+        self, request: str, scope: Scope, receive: Receive, send: Send, headers: Mapping[str, str]
+    ) -> None:
         """Carries the request out, then answers, or does not."""
-        fault = next((f for kind in AFTER if (f := self._faults.strike(kind, on, on=on))), None)
-        edits = [f for kind in EDITS if (f := self._faults.strike(kind, on, on=on))]
+        fault = next((f for kind in AFTER if (f := self._faults.strike(kind, request, request=request))), None)
+        edits = [f for kind in EDITS if (f := self._faults.strike(kind, request, request=request))]
         kept = _Kept()
         await self._app(scope, receive, kept)
         if fault is not None:

@@ -201,7 +201,7 @@ class Orders:
 
     def _refuse_halted(self, request: OrderRequest) -> None:
         world = self._world
-        if request.type == "market" and world.is_open() and world.is_halted(request.symbol, world.now):
+        if request.type == "market" and world.is_open() and world.is_halted(request.symbol):
             message = (
                 f'market order rejected due to trading halt on symbol: "{request.symbol}", '
                 "please place a limit order instead"

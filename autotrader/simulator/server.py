@@ -173,6 +173,7 @@ def _listen(port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((HOST, port))
+        listening.listen()  # from here on nobody is refused, even before it serves
     except OSError as error:
         listening.close()
         raise ServerError(f"port {port} cannot be used: {error.strerror}") from error

@@ -172,7 +172,7 @@ class Simulator:
         message = {"T": "s", "S": symbol, "sc": code, "sm": word, **reason, "t": stamp(self.world.now), "z": "C"}
         self.bars.put("statuses", [message])
 
-    def _is_halted(self, symbol: str, at: datetime) -> bool:  # noqa: ARG002  # the fault knows the time itself
+    def _is_halted(self, symbol: str) -> bool:
         return symbol in self.halted or self.faults.state("halt", symbol) is not None
 
 

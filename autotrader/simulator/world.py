@@ -74,7 +74,7 @@ class World:
 
     followed:    symbols whose minutes are played for others than the account, such as subscribers.
     before_open: called in the morning of each session.
-    is_halted:   whether a symbol does not trade in the minute that begins at a time.
+    is_halted:   whether a symbol does not trade now; a minute that begins so has no bar.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class World:
         exchange: Exchange,
         calendar: Calendar,
         start: datetime,
-        is_halted: Callable[[str, datetime], bool],
+        is_halted: Callable[[str], bool],
     ) -> None:
         self.history = history
         self.exchange = exchange
@@ -160,7 +160,9 @@ class World:
         self._traded = at
         for symbol in self._needed(session, traded=True):
             bar = self.history.minutes(session, symbol).get(minute)
-            if bar is not None and not self._halt(symbol, at):
+            if self.is_halted(symbol):
+                self._silent.add((symbol, at))
+            elif bar is not None:
                 self.exchange.on_bar(at, symbol, bar.open, bar.high, bar.low, bar.close, bar.volume)
 
     def _arrive(self) -> list[Happening]:
@@ -190,7 +192,7 @@ class World:
         bars = []
         for symbol in self._needed(session, traded=False):
             bar = self.history.minutes(session, symbol).get(minute)
-            if bar is not None and not self._halt(symbol, start):
+            if bar is not None and (symbol, start) not in self._silent:
                 bars.append((symbol, bar))
         return MinuteEnded(start, tuple(bars))
 
@@ -201,14 +203,6 @@ class World:
             symbols |= {position.symbol for position in self.exchange.positions()}
         self.history.prepare(session, symbols)
         return sorted(symbols)
-
-    def _halt(self, symbol: str, start: datetime) -> bool:
-        if (symbol, start) in self._silent:
-            return True
-        if not self.is_halted(symbol, start):
-            return False
-        self._silent.add((symbol, start))
-        return True
 
     def _apply_splits(self, session: date) -> None:
         for split in self.history.splits(self.history.symbols, session, session):
