@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -143,8 +144,11 @@ def _show(found: Row) -> None:
 def _head(out: Console, found: Row) -> None:
     at = f"{_weekday(found['at'])} {found['at'][11:16]} New York"
     out.print(f"[bold green]healthy[/]   {at}" if found["healthy"] else f"[bold red]needs you[/]   {at}")
-    for problem in found["problems"]:
-        out.print(f"  [red]-[/] {_plain(problem)}")
+    if found["problems"]:
+        problems = _plain_table()
+        for problem in found["problems"]:
+            problems.add_row(" [red]-[/]", _plain(problem))
+        out.print(problems)
     table = _plain_table()
     service, entries = found["service"], found["entries"]
     if service["running"]:
@@ -162,7 +166,8 @@ def _head(out: Console, found: Row) -> None:
     table.add_row("account", f"[bold]{_plain(found['account'])}[/]: {found['equity']:,.2f} USD{close}{since_start}")
     table.add_row("drawdown", f"{found['drawdown']:.2%}, at worst {found['worst_drawdown']:.2%} since the last reset")
     table.add_row("trades", f"{found['trades']} closed, {money(found['pnl'])} USD; {found['positions']} open")
-    table.add_row("open orders", ", ".join(found["open_orders"]) or "none")
+    orders = [f"{row['leg']} of {row['quantity'] - row['filled']:,} {row['symbol']}" for row in found["orders"]]
+    table.add_row("open orders", ", ".join(orders) or "none")
     out.print(table)
 
 
@@ -186,27 +191,36 @@ def _today(out: Console, today: Row, waiting: list[Row]) -> None:
         )
     if table.row_count:
         out.print(table)
+    story = _plain_table()
+    for at, text in sorted(_story(today), key=lambda line: line[0]):
+        story.add_row(_stamp(at, session), text)
+    for row in waiting:
+        story.add_row("", f"[yellow]waiting for the service[/]: {_plain(row['what'])}, asked by {_plain(row['by'])}")
+    if story.row_count:
+        out.print()
+        out.print(story)
+
+
+def _story(today: Row) -> Iterator[tuple[str, str]]:
+    """When and what, in words: entries and exits, what people asked for, what they were told."""
     for row in today["entered"]:
-        out.print(f"  {row['entered_at'][11:16]} entered {side(row['direction'])} {row['quantity']:,} {row['symbol']} "
-                  f"at {price(row['entry_price'])}, {row['strategy']}")  # fmt: skip
+        yield row["entered_at"], (f"entered {side(row['direction'])} {row['quantity']:,} {row['symbol']} at "
+                                  f"{price(row['entry_price'])}, {row['strategy']}")  # fmt: skip
     for row in today["left"]:
-        out.print(f"  {row['exited_at'][11:16]} left {row['symbol']} at {price(row['exit_price'])}: "
-                  f"{row['exit_reason']}, {money(row['pnl'])} USD")  # fmt: skip
+        yield row["exited_at"], (f"left {row['symbol']} at {price(row['exit_price'])}: {row['exit_reason']}, "
+                                 f"{money(row['pnl'])} USD")  # fmt: skip
     for row in today["unfilled"]:
-        out.print(f"  not filled: {row['leg']} of {row['quantity']} {row['symbol']}, {row['filled']} filled")
+        yield row["at"], f"not filled: {row['leg']} of {row['quantity']} {row['symbol']}, {row['filled']} filled"
     for row in today["requests"]:
         word = "" if row["honoured"] else "[yellow]refused[/]: "
         reason = f" ({_plain(row['reason'])})" if row["reason"] else ""
-        out.print(f"  {_stamp(row['at'], session)} {_plain(row['by'])} asked: {_plain(row['what'])}{reason}; "
-                  f"{word}{_plain(row['outcome'])}")  # fmt: skip
-    for row in waiting:
-        out.print(f"  [yellow]waiting for the service[/]: {_plain(row['what'])}, asked by {_plain(row['by'])}")
+        yield row["at"], (f"{_plain(row['by'])} asked for {_plain(row['what'])}{reason}: "
+                          f"{word}{_plain(row['outcome'])}")  # fmt: skip
     for row in today["alerts"]:
         if not row["subject"].startswith("request "):  # it stands above
-            style = _SEVERITIES[row["severity"]]
             todo = f"; to do: {_plain(row['todo'])}" if row["todo"] else ""
-            out.print(f"  {_stamp(row['at'], session)} [{style}]{row['severity']}[/] {_plain(row['subject'])}: "
-                      f"{_plain(row['happened'])}; {_plain(row['done'])}{todo}")  # fmt: skip
+            yield row["at"], (f"[{_SEVERITIES[row['severity']]}]{row['severity']}[/] {_plain(row['subject'])}: "
+                              f"{_plain(row['happened'])}; {_plain(row['done'])}{todo}")  # fmt: skip
 
 
 def _about(row: Row) -> str:

@@ -318,8 +318,10 @@ class OrderManager:
         for order_id, order in list(self._book.orders.items()):
             patience = STOP_SILENCE if order.ordered.leg == "stop" and order_id not in self._ending else SILENCE
             heard = self._heard.get(order_id)
-            if order_id in self._book.orders and order_id not in self._unknown and (
-                heard is None or at - heard >= patience
+            if (
+                order_id in self._book.orders
+                and order_id not in self._unknown
+                and (heard is None or at - heard >= patience)
             ):
                 try:
                     taken += self._ask(order_id, at)
@@ -445,4 +447,3 @@ class OrderManager:
         """Journals an event and hands it to the book."""
         self._journal.append(event)
         self._apply(event)
-

@@ -60,7 +60,7 @@ class Resume(_Model):
 
 
 class Flatten(_Model):
-    """No entries, and every position is left."""
+    """No entries until a person resumes, and every position is left."""
 
     kind: Literal["flatten"] = "flatten"
 
@@ -235,6 +235,9 @@ def answer(request: Request, book: Book, at: datetime, session: date, find: Find
             outcome = _resume(book, at, session, by, reset, events)
         case Flatten():
             if book.flatten is None:
+                if book.paused is None:  # entries stay off when everything is flat, until a person resumes
+                    why = f"flatten: {request.reason}" if request.reason else "flatten"
+                    events.append(ev.Paused(at, session, by, why))
                 events.append(ev.Flattened(at, session, by))
                 outcome = f"entries are off; {_count(len(book.positions), 'position')} to be left"
             else:

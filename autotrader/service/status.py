@@ -12,7 +12,7 @@ from typing import Any
 
 from autotrader.clock import NEW_YORK, Calendar
 from autotrader.core import events as ev
-from autotrader.core.book import Book
+from autotrader.core.book import Book, Order
 from autotrader.core.rulebook import Rulebook
 from autotrader.journal.codec import stamp
 from autotrader.journal.views import position_rows, trade_row
@@ -211,6 +211,7 @@ def _account(book: Book) -> Row:
         "worst_drawdown": book.worst_drawdown,
         "positions": len(book.positions),
         "open_orders": sorted(book.orders),
+        "orders": [_order(order) for _, order in sorted(book.orders.items())],
         "entries_today": book.entries_today(),
         "trades": len(book.trades),
         "pnl": sum(trade.pnl or 0.0 for trade in book.trades),
@@ -244,11 +245,16 @@ def _held(book: Book, prices: Mapping[str, float], rules_of: Callable[[str], Rul
 def _unfilled(book: Book, session: date | None) -> list[Row]:
     """The session's orders that ended without all their shares."""
     return [
-        {"symbol": order.ordered.symbol, "leg": order.ordered.leg, "order": order.ordered.order_id,
-         "quantity": order.ordered.quantity, "filled": order.filled}
+        _order(order)
         for order in book.ended.values()
         if order.ordered.session == session and order.ordered.leg != "stop"
-    ]  # fmt: skip
+    ]
+
+
+def _order(order: Order) -> Row:
+    ordered = order.ordered
+    return {"at": stamp(ordered.at), "symbol": ordered.symbol, "leg": ordered.leg, "order": ordered.order_id,
+            "quantity": ordered.quantity, "filled": order.filled}  # fmt: skip
 
 
 def _difference(event: ev.Difference) -> Row:

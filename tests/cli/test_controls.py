@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
+from days import configuration
 
 from autotrader.core import events as ev
 from autotrader.journal.store import Journal
@@ -18,7 +19,6 @@ from autotrader.service.inbox import Accept, AdoptConfig, Flatten, Hands, Inbox,
 from autotrader.service.presence import ServiceLock
 from autotrader.settings import SystemSettings
 from autotrader.validation.load import PACKAGED_CONFIG, PARAMS_FILE
-from tests.days import configuration
 
 from .conftest import Run
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from days import Edit, Floor, configuration
 
 from autotrader.core.rulebook import Rulebook
 from autotrader.journal.store import Journal
 from autotrader.service.adoption import Change, Levels, adoption, finder, levels
 from autotrader.validation.load import PACKAGED_CONFIG, PARAMS_FILE, load_configuration
-from tests.days import Edit, Floor, configuration
 
 OLD = configuration().rulebook
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from days import Floor, configuration
 
 from autotrader.core import events as ev
 from autotrader.core.book import LET_STAND, Book
@@ -35,7 +36,6 @@ from autotrader.service.inbox import (
     new_request,
     take,
 )
-from tests.days import Floor, configuration
 
 AT = datetime(2020, 3, 2, 15, 0, tzinfo=UTC)
 DAY = date(2020, 3, 2)
@@ -113,9 +113,22 @@ def test_a_resume_says_that_differences_keep_entries_off() -> None:
 def test_a_flatten_turns_entries_off_and_has_every_position_left() -> None:
     floor = Floor()
     floor.hold("A")
-    assert events_of(Flatten(), floor.book) == [ev.Flattened(AT, DAY, "ops")]
+    pause = ev.Paused(AT, DAY, "ops", "flatten: why")
+    assert events_of(Flatten(), floor.book) == [pause, ev.Flattened(AT, DAY, "ops")]
     assert floor.book.entries_off() == "flattening, asked for by ops"
     assert floor.book.positions["A"].leaving == ("flatten", "flatten")
+
+
+def test_entries_stay_off_when_everything_is_flat() -> None:
+    book = Book(1000.0)
+    events_of(Flatten(), book)
+    book.apply(ev.Flattened(AT, DAY, "ops", done=True))
+    assert book.entries_off() == "paused by ops: flatten: why"
+
+
+def test_a_flatten_leaves_an_earlier_pause_as_it_is() -> None:
+    book = Book(1000.0).fold([ev.Paused(AT, DAY, "ana", "news")])
+    assert events_of(Flatten(), book) == [ev.Flattened(AT, DAY, "ops")]
 
 
 def test_a_second_flatten_does_not_begin_it_again() -> None:

@@ -7,6 +7,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 import pytest
+from days import configuration
 
 from autotrader.clock import NEW_YORK, Calendar
 from autotrader.core import events as ev
@@ -14,7 +15,6 @@ from autotrader.core.book import Book
 from autotrader.service.inbox import Pause, Request
 from autotrader.service.presence import Running
 from autotrader.service.status import Surroundings, span, status
-from tests.days import configuration
 
 TUESDAY, WEDNESDAY = date(2026, 11, 24), date(2026, 11, 25)
 RULES = configuration().rulebook

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 
 import pytest
+from days import configuration
 
 from autotrader.clock import NEW_YORK, Calendar, CalendarError
 from autotrader.service.timetable import coming, timetable
-from tests.days import configuration
 
 CALENDAR = Calendar()
 PARAMS = configuration().settings.params
