@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import ast
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = "autotrader"
@@ -79,6 +85,23 @@ def test_the_rule_engine_stands_alone() -> None:
         for line, module in imports(ast.parse(path.read_text(encoding="utf-8")), f"{PACKAGE}.rules"):
             if module.startswith(PACKAGE):
                 assert part_of(module) == "rules", f"{path.name}:{line} imports {module}"
+
+
+@pytest.mark.slow
+def test_the_rule_engines_tests_pass_with_the_rest_deleted(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / PACKAGE / "rules", tmp_path / PACKAGE / "rules")
+    shutil.copy(ROOT / PACKAGE / "__init__.py", tmp_path / PACKAGE)
+    shutil.copytree(ROOT / "tests" / "rules", tmp_path / "tests")
+    (tmp_path / "tests" / "test_alone.py").write_text(
+        "import importlib.util\nimport autotrader\n\n"
+        "def test_it_is_alone() -> None:\n"
+        f"    assert autotrader.__file__.startswith({str(tmp_path)!r})\n"
+        "    assert importlib.util.find_spec('autotrader.core') is None\n"
+    )
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", ".", "tests"]
+    alone = {"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path), "AUTOTRADER_EXAMPLES": "2"}
+    ran = subprocess.run(command, cwd=tmp_path, env=alone, capture_output=True, text=True, check=False, timeout=300)
+    assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr
 
 
 def test_every_part_has_its_place() -> None:

@@ -18,7 +18,7 @@ from autotrader.batch.files import (
 from autotrader.batch.scan import NightlyScanner
 from autotrader.clock import Calendar, Clock, SystemClock
 from autotrader.core.types import BatchResult
-from autotrader.market.feed import Feed, FeedOptions, ShareSplit
+from autotrader.market.feed import Feed, FeedError, FeedOptions, ShareSplit
 from autotrader.market.splits import AsOf, load_splits
 from autotrader.market.universe import load_universe
 from autotrader.plugins.feeds.synthetic import SyntheticFeed
@@ -64,7 +64,10 @@ def run_scan(
         configuration.blackouts,
     )
     splits = told_splits(configuration, home, feed, data)
-    result = scanner.scan(AsOf(feed, splits or ()), session or default_session(feed, calendar, started))
+    session = session or default_session(feed, calendar, started)
+    if session > feed.last_session():
+        raise FeedError(f"the data ends on {feed.last_session()}, {session} lies after it")
+    result = scanner.scan(AsOf(feed, splits or ()), session)
     record = to_record(result, list(configuration.enabled), started, (clock.now() - started).total_seconds())
     return ScanRun(record, home / configuration.settings.system.paths.data / "batch_results")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -100,11 +100,20 @@ def progress(what: str) -> AbstractContextManager[object]:
 
 
 def console() -> Console:
-    """Where tables go: stdout; 100 columns where it is no terminal."""
+    """Where tables go: stdout; 110 columns where it is no terminal. What only looks like markup is shown as it is."""
     from rich.console import Console
+    from rich.errors import MarkupError
+    from rich.text import Text
+
+    class Tolerant(Console):
+        def render_str(self, text: str, **options: Any) -> Text:
+            try:
+                return super().render_str(text, **options)
+            except MarkupError:
+                return Text(text)
 
     terminal = sys.stdout.isatty()
-    return Console(width=None if terminal else 110, highlight=False, soft_wrap=not terminal)
+    return Tolerant(width=None if terminal else 110, highlight=False, soft_wrap=not terminal)
 
 
 from autotrader.cli import account as _account  # noqa: E402, F401  # commands register themselves

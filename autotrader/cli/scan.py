@@ -85,10 +85,12 @@ def _show(record: BatchResultRecord) -> None:
     from collections import Counter
 
     from rich import box
+    from rich.markup import escape
     from rich.table import Table
 
     out = console()
-    out.print(f"[bold]Scan of {record.scan_date}[/bold]   regime [bold]{record.regime}[/bold] ({record.regime_proxy})")
+    regime = escape(record.regime)
+    out.print(f"[bold]Scan of {record.scan_date}[/bold]   regime [bold]{regime}[/bold] ({record.regime_proxy})")
     out.print(
         f"{record.total_symbols_scanned} symbols scanned, {len(record.skipped)} skipped, "
         f"{record.total_signals_generated} signals, {len(record.candidates)} candidates\n"
@@ -100,8 +102,8 @@ def _show(record: BatchResultRecord) -> None:
             table.add_column(name, justify="right" if right else "left", no_wrap=True)
         for item in record.candidates:
             side = f"[green]{item.direction}[/green]" if item.direction == "long" else f"[red]{item.direction}[/red]"
-            table.add_row(str(item.rank), item.symbol, item.strategy, side, item.entry_group, f"{item.prev_close:.2f}",
-                          f"{item.atr:.2f}", f"{item.score:.3f}", item.sector or "")  # fmt: skip
+            table.add_row(str(item.rank), escape(item.symbol), item.strategy, side, item.entry_group, f"{item.prev_close:.2f}",
+                          f"{item.atr:.2f}", f"{item.score:.3f}", escape(item.sector or ""))  # fmt: skip
         out.print(table)
     signals = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     outcomes = [name for name, _ in Counter(item.outcome for item in record.all_signals).most_common()]

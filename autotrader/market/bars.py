@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 KEYS = ("symbol", "date")
 EPOCH = date(1970, 1, 1)
+_EARLIEST, _LATEST = (date(1800, 1, 1) - EPOCH).days, (date(2200, 1, 1) - EPOCH).days
 
 Days = NDArray[np.int32]  # since 1970-01-01, as parquet's dates count
 Integers = NDArray[np.integer[Any]]
@@ -153,11 +154,14 @@ def _days(path: Path, column: Any) -> Days:
         column = compute.local_timestamp(column)
     array = column.combine_chunks()
     if pa.types.is_date32(array.type):
-        days: Days = np.from_dlpack(array.view(pa.int32()))  # type: ignore[assignment]  # dlpack also knows floats
-        return days
-    unit = "ms" if pa.types.is_date64(array.type) else array.type.unit
-    times = np.from_dlpack(array.view(pa.int64())).view(f"datetime64[{unit}]")
-    return times.astype("datetime64[D]").astype(np.int32)
+        days: NDArray[Any] = np.from_dlpack(array.view(pa.int32()))
+    else:
+        unit = "ms" if pa.types.is_date64(array.type) else array.type.unit
+        days = np.from_dlpack(array.view(pa.int64())).view(f"datetime64[{unit}]").astype("datetime64[D]")
+        days = days.astype(np.int64)
+    if days.size and (days.min() < _EARLIEST or days.max() > _LATEST):
+        raise BarsError(f"{path}: column date holds days before 1800 or after 2200; the file is damaged")
+    return days.astype(np.int32, copy=False)
 
 
 def _floats(column: Any, wanted: Mask) -> Array:

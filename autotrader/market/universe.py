@@ -29,7 +29,8 @@ def load_universe(path: Path | None = None) -> tuple[Member, ...]:
     """The members of the list at `path`, or of the packaged one, sorted by symbol.
 
     The file is UTF-8 CSV with a header that has symbol, name and sector; further columns are ignored.
-    UniverseError: unreadable, a missing column, an empty symbol or sector, a symbol twice, no member at all.
+    UniverseError: unreadable, a missing column, an empty symbol or sector, an invisible character, a symbol twice, no
+    member at all.
     """
     source = PACKAGED if path is None else path
     try:
@@ -53,6 +54,8 @@ def _members(source: Path, reader: csv.DictReader[str]) -> dict[str, Member]:
         symbol, name, sector = ((row[column] or "").strip() for column in COLUMNS)
         if not symbol or not sector:
             raise UniverseError(f"{source}:{reader.line_num}: {'sector' if symbol else 'symbol'} is empty")
+        if not f"{symbol}{name}{sector}".isprintable():
+            raise UniverseError(f"{source}:{reader.line_num}: holds an invisible character; delete it")
         if symbol in members:
             raise UniverseError(f"{source}:{reader.line_num}: symbol {symbol} stands there twice")
         members[symbol] = Member(symbol, name, sector)

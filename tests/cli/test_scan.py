@@ -192,6 +192,22 @@ def test_data_that_is_short_of_the_universe_suggests_to_name_ones_own(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_session_after_the_end_of_the_data_says_where_it_ends(run: Run, real_data: Path, tmp_path: Path) -> None:
+    bars = real_data / "sp500_daily.parquet"
+    ran = run("scan", "--date", "2021-04-22", "--data", bars, "--config", CONFIG)
+    assert (ran.code, ran.err) == (1, "autotrader: the data ends on 2021-04-21, 2021-04-22 lies after it\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names_that_look_like_markup_are_shown_as_they_are(run: Run, universe: Path) -> None:
+    lines = universe.read_text(encoding="utf-8").splitlines()
+    rows = [f"{line.rpartition(',')[0]},[/bold]Tools[red]" for line in lines[1:]]
+    universe.write_text("\n".join([lines[0], *rows]) + "\n", encoding="utf-8")
+    ran = run("scan", "--date", NIGHT, "--universe", universe, "--config", CONFIG)
+    assert ran.code == 0
+    assert "[/bold]Tools[red]" in ran.out
+
+
 # --- real processes ---------------------------------------------------------------------------------------------------
 
 

@@ -251,3 +251,14 @@ def test_the_real_file_is_read_whole(real_data: Path) -> None:
     last = load_daily(real_data / "sp500_daily.parquet", ["AAPL"], first=date(2021, 4, 21))
     assert last.close[0, -1] == panel.close[row, -1]
     assert daily_range(real_data / "sp500_daily.parquet") == (date(2011, 4, 21), date(2021, 4, 21))
+
+
+def test_days_that_no_market_was_open_on_are_damage(tmp_path: Path) -> None:
+    path = tmp_path / "bars.parquet"
+    for day in (-2_000_000_000, 2_000_000_000):
+        table = pa.table({"symbol": ["A"], "date": pa.array([day], pa.int32()).cast(pa.date32()),
+                          **{name: [1.0] for name in FIELDS}})  # fmt: skip
+        pq.write_table(table, path)
+        for read in (lambda: daily_range(path), lambda: load_daily(path)):
+            with pytest.raises(BarsError, match="before 1800 or after 2200"):
+                read()

@@ -62,6 +62,7 @@ def test_a_list_of_ones_own_is_sorted_and_further_columns_are_ignored(tmp_path: 
         ("symbol,name,sector\n,Alpha,Energy\n", "csv:2: symbol is empty"),
         ("symbol,name,sector\nA,Alpha\n", "csv:2: sector is empty"),
         (b"symbol,name,sector\nA,\xff\xfe,Energy\n", "cannot be read as CSV"),
+        ("symbol,name,sector\nA,Alpha,\x1b[31mEnergy\n", "csv:2: holds an invisible character"),
     ],
 )
 def test_a_list_that_cannot_be_used_says_where(tmp_path: Path, text: str | bytes, message: str) -> None:
