@@ -102,8 +102,9 @@ def _show(record: BatchResultRecord) -> None:
             table.add_column(name, justify="right" if right else "left", no_wrap=True)
         for item in record.candidates:
             side = f"[green]{item.direction}[/green]" if item.direction == "long" else f"[red]{item.direction}[/red]"
-            table.add_row(str(item.rank), escape(item.symbol), item.strategy, side, item.entry_group, f"{item.prev_close:.2f}",
-                          f"{item.atr:.2f}", f"{item.score:.3f}", escape(item.sector or ""))  # fmt: skip
+            names = (escape(item.symbol), item.strategy, side, item.entry_group)
+            numbers = (f"{item.prev_close:.2f}", f"{item.atr:.2f}", f"{item.score:.3f}")
+            table.add_row(str(item.rank), *names, *numbers, escape(item.sector or ""))
         out.print(table)
     signals = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     outcomes = [name for name, _ in Counter(item.outcome for item in record.all_signals).most_common()]
