@@ -18,6 +18,8 @@ _BEFORE_ENTRY = timedelta(days=30)  # how long a jump stays in the indicators th
 _NAMED = 12  # symbols named in one sentence
 
 ASSUMPTIONS = (
+    "Where a symbol has minute bars in a session, it is played by them: exits are judged on each bar and filled at the "
+    "open of the next one, as live. Everything below is about sessions of which there is only the daily bar.",
     "A session is judged along its daily path: open, adverse extreme, favourable extreme, close, so that what hurts "
     "comes first. An exit is filled at the first price on the way at which its rule leaves, at the open where it gaps.",
     "The pre-market price and the price that confirms an entry are the session's open; all entries are filled there.",
@@ -91,6 +93,10 @@ def caveats(result: BacktestResult, *, invented: bool) -> list[str]:
         said.append(f"No bars of {proxy} over the whole period: the regime is read from the {EQUAL_WEIGHT}.")
     said += _coverage(result, begin, end)
     said += _gaps(panel, begin, end)
+    if result.misfits:
+        worst = {item.symbol: f"{item.symbol} (x {item.ratio:.3g})" for item in result.misfits}
+        said.append(f"Minute bars on another price basis than the daily ones, {_count(len(result.misfits), 'session')} "
+                    f"of a symbol, are not used: {_named(list(worst.values()))}.")  # fmt: skip
     bars = ~np.isnan(panel.close[:, begin:end])
     rows = {symbol: row for row, symbol in enumerate(panel.symbols)}
     stale = [e.trade.symbol for e in result.trades if e.trade.exited_at is None and not bars[rows[e.trade.symbol], -1]]

@@ -1,17 +1,18 @@
-"""The backtest: ten years through the decision loop of the live day, along the daily path of each session."""
+"""The backtest: ten years through the decision loop of the live day, along daily paths or over minute bars."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, time
 from functools import partial
 
 import numpy as np
 
+from autotrader.backtest.minutes import MinuteSession, MinuteSource, Misfit, misfit
 from autotrader.backtest.statistics import Tally
-from autotrader.clock import Calendar
+from autotrader.clock import NEW_YORK, Calendar
 from autotrader.core import events as ev
 from autotrader.core.book import Book, Trade
 from autotrader.core.candidates import candidates_by_session
@@ -24,11 +25,13 @@ from autotrader.core.ranking import SignalRanker
 from autotrader.core.rulebook import Rulebook
 from autotrader.core.strategy import Direction, Strategy
 from autotrader.core.trader import Plan, Step, Trader
-from autotrader.core.types import Blackout
+from autotrader.core.types import Blackout, Candidate
 from autotrader.core.view import MarketView, market_view
 from autotrader.errors import AutotraderError
+from autotrader.market.minutes import MinuteBars
 from autotrader.market.universe import Member
 from autotrader.rules.decision import Decision
+from autotrader.settings import Group
 
 _TAG = "backtest"
 _SIDES = {("long", "entry"): "buy", ("long", "exit"): "sell", ("short", "entry"): "sell", ("short", "exit"): "buy"}
@@ -64,6 +67,7 @@ class BacktestResult:
     are positive. benchmark: float64 [T], the equal-weight universe from the same cash. regimes: of the scan before each
     session. trades: closed ones by exit, then the open ones. prices: the last known of what is held.
     limited_since: by the name of a limit, the first session in which it kept a candidate out.
+    on_minutes: in how many sessions some symbol was played by its minute bars. misfits: minute bars that were not.
     """
 
     cash: float
@@ -82,6 +86,8 @@ class BacktestResult:
     saturated: Mapping[str, float]
     config_hash: str
     limited_since: Mapping[str, date]
+    on_minutes: int
+    misfits: tuple[Misfit, ...]
 
 
 @dataclass
@@ -89,7 +95,8 @@ class Backtest:
     """One configuration over one panel.
 
     panel:  the universe's bars, in its order, from as early as there are any. market: the regime proxy's, the same
-    sessions; None: the equal-weight mean of the panel stands in.
+    sessions; None: the equal-weight mean of the panel stands in. minutes: where minute bars are, if there are any; a
+    symbol that has some in a session is played by them, all others by their daily bar.
     """
 
     rulebook: Rulebook
@@ -100,6 +107,7 @@ class Backtest:
     market: Panel | None
     calendar: Calendar
     blackouts: Sequence[Blackout] = ()
+    minutes: MinuteSource | None = None
     _day: int = field(init=False, default=0)
 
     def run(
@@ -158,6 +166,11 @@ class _Run:
         self._entries: dict[str, tuple[Decision, ...]] = {}
         self._gaps: Mapping[str, Decision] = {}
         self._limited_since: dict[str, date] = {}
+        self._exits: dict[str, Decision] = {}
+        self._overnight: list[ev.Ordered] = []  # exits decided on a session's last minute
+        self._bars_of: Mapping[str, MinuteBars] = {}
+        self._on_minutes = 0
+        self._misfits: list[Misfit] = []
         self._explained: list[Explained] = []
         panel = test.panel
         # one session's bars are looked up by symbol: plain floats, session by session
@@ -176,9 +189,6 @@ class _Run:
         self._signals = signals
         by_session = candidates_by_session(ranking, view, sectors, rulebook.entry_indicators)
         groups = sorted(rulebook.params.entry.groups.items(), key=lambda item: item[1].at)
-        opening = rulebook.params.entry.window.opens
-        at_open = [key for key, group in groups if group.at <= opening]
-        later = [key for key, group in groups if group.at > opening]
         number = calendar.number(self._sessions[0])
         for offset, session in enumerate(self._sessions):
             index = self._index = self._start + offset
@@ -187,22 +197,56 @@ class _Run:
             self._minutes = int((closes - opens).total_seconds()) // 60
             trader.open_session(opens, session, self._number)
             chosen = by_session.get(index - 1, ())
-            prices = self._bars[0, :, index]
-            quotes = {
-                item.symbol: Quote(price, 0.0, 0.0, None, True)
-                for item in chosen
-                if not math.isnan(price := float(prices[self._rows[item.symbol]]))
-            }
+            self._bars_of = {} if test.minutes is None else self._minute_bars(test.minutes, chosen)
+            quotes = self._first_prices(chosen)
             if chosen:
                 regime = view.regimes[index - 1]
                 passed, _, self._gaps = gap_filter(chosen, quotes, rulebook, regime, 1)
                 self._tally.decisions(self._gaps.values())
                 trader.plan(Plan(tuple(passed), regime, 1, test.config_hash))
-            walk(
-                trader, opens, self._minutes, at_open if chosen else (), later if chosen else (), self._path,
-                partial(self._enter, opens, quotes), self._leave,
-            )  # fmt: skip
+            due = groups if chosen else ()
+            if self._bars_of or self._overnight:
+                self._play_minutes(opens, due, quotes)
+            else:
+                at_open = [key for key, group in due if group.at <= rulebook.params.entry.window.opens]
+                later = [key for key, _ in due if key not in at_open]
+                walk(trader, opens, self._minutes, at_open, later, self._path,
+                     partial(self._enter, opens, quotes), self._leave)  # fmt: skip
             self._close(offset, closes)
+
+    def _first_prices(self, chosen: Sequence[Candidate]) -> dict[str, Quote]:
+        """The candidates' first prices of the session, which stand for those before the open."""
+        prices = self._bars[0, :, self._index]
+        found = {}
+        for item in chosen:
+            bars = self._bars_of.get(item.symbol)
+            price = float(prices[self._rows[item.symbol]] if bars is None else bars.open[0])
+            if not math.isnan(price):
+                found[item.symbol] = Quote(price, 0.0, 0.0, None, True)
+        return found
+
+    # --- on minute bars -----------------------------------------------------------------------------------------
+
+    def _minute_bars(self, source: MinuteSource, chosen: Sequence[Candidate]) -> Mapping[str, MinuteBars]:
+        """The session's minute bars of what may be entered or is held, without those that contradict the daily bar."""
+        found = dict(source.bars(self._session, [*(item.symbol for item in chosen), *sorted(self._book.positions)]))
+        for symbol, bars in list(found.items()):
+            wrong = misfit(bars, self._session, float(self._bars[3, self._rows[symbol], self._index]))
+            if wrong is not None:
+                self._misfits.append(wrong)
+                del found[symbol]
+        self._on_minutes += bool(found)
+        return found
+
+    def _play_minutes(
+        self, opens: datetime, groups: Sequence[tuple[str, Group]], quotes: Mapping[str, Quote]
+    ) -> None:
+        window = self._test.rulebook.params.entry.window.closes
+        stage = MinuteSession(
+            self._trader, self, self._session, opens, self._minutes, self._bars_of, self._path, quotes,
+            [(key, at_time(self._session, group.at)) for key, group in groups], at_time(self._session, window),
+        )  # fmt: skip
+        self._overnight = stage.play(self._overnight)
 
     def _path(self, symbol: str, direction: Direction) -> Path:
         bar = self._bars[:, self._rows[symbol], self._index]
@@ -213,41 +257,62 @@ class _Run:
     def _day_of(self, _config_hash: str, symbol: str) -> Day:
         return self._view.day(self._rows[symbol], self._index - 1, self._session, self._number)
 
+    # --- orders -------------------------------------------------------------------------------------------------
+
     def _enter(self, at: datetime, quotes: Mapping[str, Quote], group: str) -> None:
-        step = self._trader.group_due(at, group, 0, quotes)
-        for outcome, ordered in zip((o for o in step.outcomes if o.entered), step.orders, strict=True):
-            self._fill(ordered, at, quotes[ordered.symbol].price)
-            symbol = ordered.symbol
-            gap = (self._gaps[symbol],) if symbol in self._gaps else ()
-            self._entries[symbol] = (*gap, *outcome.decisions)
+        for ordered in self.ask(at, group, 0, quotes):
+            self.fill(ordered, at, quotes[ordered.symbol].price)
+
+    def _leave(self, at: datetime, _symbol: str, step: Step, price: float) -> None:
+        for ordered in self.leave(step):
+            self.fill(ordered, at, price)
+
+    def ask(self, at: datetime, group: str, minute: int, quotes: Mapping[str, Quote]) -> Sequence[ev.Ordered]:
+        """One entry group's orders, which are live now; what was decided about them is remembered."""
+        step = self._trader.group_due(at, group, minute, quotes)
+        for ordered, outcome in zip(step.orders, (o for o in step.outcomes if o.entered), strict=True):
+            self._trader.apply(ordered)
+            gap = self._gaps.get(ordered.symbol)
+            self._entries[ordered.symbol] = outcome.decisions if gap is None else (gap, *outcome.decisions)
         for outcome in step.outcomes:
             last = outcome.decisions[-1]
             if last.stage == "limits":
                 for rule in last.matched:
                     self._limited_since.setdefault(rule, self._session)
+        return step.orders
 
-    def _leave(self, at: datetime, symbol: str, step: Step, price: float) -> None:
+    def leave(self, step: Step) -> Sequence[ev.Ordered]:
+        """A step's exits, which are live now; the decision behind each is remembered."""
+        for judged in step.judged:
+            self._exits[judged.symbol] = judged.decision
         for ordered in step.orders:
-            self._fill(ordered, at, price)
-            decision = step.judged[-1].decision
-            self._explained.append(Explained(self._book.trades[-1], self._entries.pop(symbol), decision))
+            self._trader.apply(ordered)
+        return step.orders
 
-    def _fill(self, ordered: ev.Ordered, at: datetime, price: float) -> None:
+    def fill(self, ordered: ev.Ordered, at: datetime, price: float) -> None:
         """An order is filled as a whole, at the price its market stands at."""
         side = _SIDES[ordered.direction, ordered.leg]
         paid = float(taker_price(price, side, self._costs.slippage_bps))
-        self._trader.apply(ordered)
+        quantity, symbol = ordered.quantity, ordered.symbol
         self._trader.apply(
-            ev.Filled(at, ordered.session, ordered.order_id, ordered.quantity, paid, ordered.quantity,
-                      self._costs.commission)
-        )  # fmt: skip
+            ev.Filled(at, self._session, ordered.order_id, quantity, paid, quantity, self._costs.commission)
+        )
+        if ordered.leg == "exit":
+            trade = self._book.trades[-1]
+            self._explained.append(Explained(trade, self._entries.pop(symbol), self._exits.pop(symbol)))
+
+    def end(self, ordered: ev.Ordered, at: datetime, status: ev.Ended) -> None:
+        """An order is over before it was filled."""
+        self._trader.apply(ev.OrderEnded(at, self._session, ordered.order_id, status))
+        if ordered.leg == "entry":
+            del self._entries[ordered.symbol]
 
     def _close(self, offset: int, at: datetime) -> None:
         book, trader, closes = self._book, self._trader, self._bars[3, :, self._index]
         long = short = 0.0
         for symbol, held in book.positions.items():
             close = float(closes[self._rows[symbol]])
-            if not math.isnan(close):
+            if not math.isnan(close) and symbol not in self._bars_of:  # the last minute's has been taken
                 trader.prices[symbol] = close
             value = held.quantity * trader.prices[symbol]
             if held.sign > 0:
@@ -285,7 +350,13 @@ class _Run:
             },
             config_hash=self._test.config_hash,
             limited_since=dict(self._limited_since),
+            on_minutes=self._on_minutes,
+            misfits=tuple(self._misfits),
         )
+
+
+def at_time(session: date, when: time) -> datetime:
+    return datetime.combine(session, when, NEW_YORK)
 
 
 def _benchmark(panel: Panel, start: int, end: int, cash: float) -> Array:

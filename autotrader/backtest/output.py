@@ -103,6 +103,7 @@ def document(result: BacktestResult, *, feed: str, invented: bool = False, notes
         "initial_cash": result.cash,
         "final_equity": float(result.equity[-1]),
         "costs": asdict(result.costs),
+        "sessions_on_minute_bars": result.on_minutes,
         "metrics": _metrics(result, trades, closed),
         "latched": [
             {"rule": name, "since": since.isoformat()}

@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from autotrader.backtest.engine import Backtest, BacktestError, BacktestResult, Costs
+from autotrader.backtest.minutes import MinuteFiles
 from autotrader.batch.run import inside, open_feed, told_splits
 from autotrader.clock import Calendar
 from autotrader.core.panel import Panel
-from autotrader.market.feed import BarSource
+from autotrader.market.feed import BarSource, Feed
 from autotrader.market.splits import AsOf
 from autotrader.market.universe import Member, load_universe
+from autotrader.plugins.feeds.files import FilesFeed
 from autotrader.plugins.feeds.synthetic import SyntheticFeed
 from autotrader.validation.load import Configuration
 
@@ -82,7 +84,7 @@ def run_backtest(
         )
     test = Backtest(
         configuration.rulebook, configuration.settings.config_hash, configuration.strategies(), members, panel, market,
-        calendar, configuration.blackouts,
+        calendar, configuration.blackouts, _minutes(configuration, home, feed, source),
     )  # fmt: skip
     tell(f"playing {first} to {min(last, end)}")
     result = test.run(first, last, cash, costs)
@@ -90,6 +92,12 @@ def run_backtest(
     if len(calendar.sessions(first, begins)) > 1:
         notes.append(f"The data begin on {panel.dates[0]}: the first session with a scan before it is {begins}.")
     return BacktestRun(result, feed.name, isinstance(feed, SyntheticFeed), tuple(notes))
+
+
+def _minutes(configuration: Configuration, home: Path, feed: Feed, source: Source) -> MinuteFiles | None:
+    """The minute bars that lie in the folder of the daily ones, if that is a folder."""
+    path = source.data or inside(home, configuration.settings.system.feed.path)
+    return MinuteFiles(path) if isinstance(feed, FilesFeed) and path is not None and path.is_dir() else None
 
 
 def _load(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -31,6 +31,12 @@ class RuleStatistics:
     matched: int
     decided: int
     unknown: int | None
+
+    def plus(self, other: RuleStatistics) -> RuleStatistics:
+        """The same rule's counts of both."""
+        unknown = None if self.unknown is None or other.unknown is None else self.unknown + other.unknown
+        return replace(self, evaluated=self.evaluated + other.evaluated, matched=self.matched + other.matched,
+                       decided=self.decided + other.decided, unknown=unknown)  # fmt: skip
 
 
 class Tally:
@@ -94,7 +100,8 @@ class Tally:
             found += self._of(name, rules)
         found += self._of_values(rulebook.sizing)
         found += self._of("order", rulebook.order)
-        return found + self._of("exit", rulebook.exit_on_path)
+        on_path, on_bars = self._of("exit", rulebook.exit_on_path), self._of("exit", rulebook.exit)
+        return found + [one.plus(other) for one, other in zip(on_path, on_bars, strict=True)]
 
     def _of(self, name: str, rules: RuleSet) -> list[RuleStatistics]:
         key, count = id(rules.rules), len(rules.rules)

@@ -179,6 +179,39 @@ def holds_minutes(path: Path) -> bool:
     return any(_is_minutes(file) for file in (sorted(path.glob("*.parquet")) if path.is_dir() else [path]))
 
 
+def minute_range(path: Path) -> tuple[date, date] | None:
+    """New York's days of the first and the last minute bar in a file or folder; None where it holds none.
+
+    BarsError: a file of minute bars that is not as it must be.
+    """
+    files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+    found: list[datetime] = []
+    for file in files:
+        if _is_minutes(file):
+            with _parquet(file) as source:
+                found += _ends(source)
+    return (_new_york_day(min(found)), _new_york_day(max(found))) if found else None
+
+
+def _ends(source: ParquetFile) -> list[datetime]:
+    """The first and the last time of every row group."""
+    from pyarrow import compute
+
+    column, found = source.schema_arrow.names.index("ts"), []
+    for group in range(source.metadata.num_row_groups):
+        known = source.metadata.row_group(group).column(column).statistics
+        if known is not None and known.has_min_max:
+            found += [known.min, known.max]
+        elif source.metadata.row_group(group).num_rows:
+            ends = compute.min_max(source.read_row_group(group, columns=["ts"]).column("ts")).as_py()
+            found += [end for end in ends.values() if end is not None]
+    return found
+
+
+def _new_york_day(at: datetime) -> date:
+    return at.astimezone(NEW_YORK).date()
+
+
 def _checked(path: Path, symbol: str, start: datetime, minute: NDArray[np.int64], values: Array) -> MinuteBars:
     def refuse(wrong: NDArray[np.bool_], what: str) -> None:
         if wrong.any():

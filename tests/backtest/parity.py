@@ -16,6 +16,7 @@ from datetime import date
 from pathlib import Path
 
 from autotrader.backtest import engine
+from autotrader.backtest.minutes import MinuteFiles
 from autotrader.core.book import Trade
 from autotrader.core.panel import Panel
 from autotrader.core.trader import Trader
@@ -67,6 +68,14 @@ class _Recorder(Trader):
             self.said.append((group, self.book.session, outcome.symbol, quantity, outcome.final, account, decisions))
         return step
 
+    def bars(self, at, bars, *, decide=True):  # type: ignore[no-untyped-def]
+        step = super().bars(at, bars, decide=decide)
+        held = tuple((symbol, bars[symbol]) for symbol in sorted(bars) if symbol in self.book.positions)
+        orders = [(order.symbol, order.quantity, order.reason, order.rule) for order in step.orders]
+        if held:
+            self.said.append(("bars", at, held, *orders))
+        return step
+
     def point(self, at, symbol, bar, previous=None):  # type: ignore[no-untyped-def]
         step, price = super().point(at, symbol, bar, previous)
         orders = [(order.quantity, order.reason, order.rule) for order in step.orders]
@@ -87,11 +96,15 @@ def _recorded() -> Iterator[list[_Recorder]]:
 
 
 def play_demo(
-    configuration: Configuration, panel: Panel, universe: Sequence[Member], first: date, last: date, folder: Path
+    configuration: Configuration, panel: Panel, universe: Sequence[Member], first: date, last: date, folder: Path,
+    minutes: Path | None = None,
 ) -> Life:
-    """The days through journal, order manager, broker and exchange, along the daily path."""
+    """The days through journal, order manager, broker and exchange, along the daily path or over minute bars."""
     days = int(((panel.dates >= first) & (panel.dates <= last)).sum())
-    options = demo.DemoOptions(folder, days, first, mode="path", slippage_bps=2.0, commission=1.0, borrow=0.02)
+    options = demo.DemoOptions(
+        folder, days, first, mode="path" if minutes is None else "minutes", minutes=minutes,
+        slippage_bps=2.0, commission=1.0, borrow=0.02,
+    )  # fmt: skip
     with _recorded() as made:
         desk = demo.Demo(configuration, MemoryFeed(panel), universe, options, lambda tale: None).play()
     desk.journal.close()
@@ -100,10 +113,13 @@ def play_demo(
 
 
 def play_backtest(
-    configuration: Configuration, panel: Panel, universe: Sequence[Member], first: date, last: date
+    configuration: Configuration, panel: Panel, universe: Sequence[Member], first: date, last: date,
+    minutes: Path | None = None,
 ) -> Life:
+    source = None if minutes is None else MinuteFiles(minutes)
     with _recorded() as made:
-        found = run(configuration, panel, first, last, universe=universe, costs=engine.Costs(2.0, 1.0, 0.02))
+        found = run(configuration, panel, first, last, universe=universe, costs=engine.Costs(2.0, 1.0, 0.02),
+                    minutes=source)  # fmt: skip
     trades = [_facts(item.trade) for item in found.trades]
     return Life(made[0].said, trades, list(zip(found.sessions, found.equity.tolist(), strict=True)))
 
@@ -111,7 +127,7 @@ def play_backtest(
 def _facts(trade: Trade) -> tuple[object, ...]:
     plan = trade.plan
     return (
-        trade.entered_at.date(), trade.symbol, trade.strategy, trade.direction, trade.quantity, trade.entry_price,
+        trade.entered_at, trade.symbol, trade.strategy, trade.direction, trade.quantity, trade.entry_price,
         trade.exited_at, trade.exit_price, trade.exit_reason, trade.exit_rule, trade.pnl, trade.mfe, trade.mae,
         trade.costs, trade.bars_held, trade.sessions_held, plan.group, plan.rank, plan.score, plan.stop_distance,
     )  # fmt: skip

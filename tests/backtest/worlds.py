@@ -11,6 +11,7 @@ from typing import Self
 import numpy as np
 
 from autotrader.backtest.engine import Backtest, BacktestResult, Costs
+from autotrader.backtest.minutes import MinuteSource
 from autotrader.clock import Calendar
 from autotrader.core.panel import FIELDS, Panel
 from autotrader.core.strategy import Strategy
@@ -76,11 +77,13 @@ def run(
     strategies: Mapping[str, Strategy] | None = None,
     cash: float = 100_000.0,
     tally: bool = True,
+    minutes: MinuteSource | None = None,
 ) -> BacktestResult:
     """A backtest over a whole panel, or the sessions from `first` to `last` of it."""
     test = Backtest(
         configuration.rulebook, configuration.settings.config_hash, strategies or configuration.strategies(),
         members(panel.symbols) if universe is None else universe, panel, None, CALENDAR, configuration.blackouts,
+        minutes,
     )  # fmt: skip
     return test.run(first or panel.dates[0].item(), last or panel.dates[-1].item(), cash, costs, tally=tally)
 
