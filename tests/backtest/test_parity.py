@@ -20,7 +20,8 @@ from .parity import ALL_HISTORY, BARS_FROM, FIRST, LAST, Life, first_difference,
 from .worlds import CALENDAR, configure, edited, real_market
 
 BUSY = (  # eager enough for a busy week of few symbols
-    ("rsi: {long: 30, short: 75}, pct_b: {long: 0.05, short: 0.95}", "rsi: {long: 48, short: 55}, pct_b: {long: 0.6, short: 0.5}"),
+    ("rsi: {long: 30, short: 75}, pct_b: {long: 0.05, short: 0.95}",
+     "rsi: {long: 48, short: 55}, pct_b: {long: 0.6, short: 0.5}"),
     ("rsi_max: 50,", "rsi_max: 65,"),
     ("width_ratio_min: 1.3", "width_ratio_min: 0.8"),
     ("max_daily_entries: 3", "max_daily_entries: 6"),
@@ -73,16 +74,16 @@ def test_a_week_of_real_minutes_is_decided_and_traded_alike(real_data: Path, tmp
     assert left, "nothing was left on a minute"
 
 
-def test_a_month_of_minutes_with_holes_are_decided_and_traded_alike(real_data: Path, tmp_path: Path) -> None:
-    first, last = date(2020, 3, 2), date(2020, 3, 31)
-    panel, universe = every(*real_market(real_data, date(2018, 8, 1), last), 12)
+def test_a_month_of_minutes_with_holes_is_decided_and_traded_alike(real_data: Path, tmp_path: Path) -> None:
+    first, last = date(2019, 5, 1), date(2019, 5, 23)
+    panel, universe = every(*real_market(real_data, date(2017, 9, 1), last), 12)
     path = tmp_path / "minutes.parquet"
     write_minutes(path, panel, first, last)
     configuration = configure(tmp_path, ALL_HISTORY, *BUSY)
     played = play_demo(configuration, panel, universe, first, last, tmp_path / "demo", path)
     tested = play_backtest(configuration, panel, universe, first, last, path)
     assert first_difference(played, tested) is None
-    assert_that_much_happened(tested, 20, strategies=2)
+    assert_that_much_happened(tested, 15, strategies=2)
 
 
 def every(panel: Panel, universe: Sequence[Member], step: int) -> tuple[Panel, list[Member]]:
@@ -95,7 +96,7 @@ def assert_that_much_happened(life: Life, trades: int, strategies: int = 4) -> N
     traded, sides, rules, groups = (Counter(trade[at] for trade in life.trades) for at in (2, 3, 9, 16))
     assert len(traded) >= strategies
     assert set(sides) == {"long", "short"}
-    assert len(rules) >= 5
+    assert len(rules) >= 4
     assert set(groups) == {"MOO", "CONFIRM"}
 
 
@@ -123,4 +124,4 @@ def write_minutes(path: Path, panel: Panel, first: date, last: date) -> None:
     whole = {name: np.concatenate(values) for name, values in columns.items()}
     table = {name: values for name, values in whole.items() if name != "ts"}
     ts = pa.array(whole["ts"]).cast(pa.timestamp("us")).cast(pa.timestamp("us", tz="UTC"))
-    parquet.write_table(pa.table({"symbol": table.pop("symbol"), "ts": ts, **table}), path)
+    parquet.write_table(pa.table({"symbol": table.pop("symbol"), "ts": ts, **table}), path, row_group_size=10_000)

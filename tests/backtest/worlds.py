@@ -66,6 +66,23 @@ def from_closes(closes: np.ndarray, first: date, spread: float = 0.0) -> Panel:
     return Panel(names, dates, opens, high, low, closes.copy(), np.full(closes.shape, 1e6))
 
 
+def shuffled(panel: Panel, seed: int) -> Panel:
+    """The symbols with whole histories, their sessions in another order and each without its mean return.
+
+    What a session did to all of them stays together; that one session says nothing about the next is certain.
+    """
+    whole = panel.select([name for row, name in enumerate(panel.symbols) if not np.isnan(panel.close[row]).any()])
+    order = np.random.default_rng(seed).permutation(whole.sessions - 1)
+    before = whole.close[:, :-1]
+    moves = {name: (getattr(whole, name)[:, 1:] / before)[:, order] for name in ("open", "high", "low", "close")}
+    mean = moves["close"].mean(axis=1, keepdims=True)
+    close = 100.0 * np.cumprod(np.concatenate((np.ones_like(mean), moves["close"] / mean), axis=1), axis=1)
+    bars = [np.concatenate((close[:, :1], close[:, :-1] * moves[name] / mean), axis=1)
+            for name in ("open", "high", "low")]  # fmt: skip
+    volume = np.concatenate((whole.volume[:, :1], whole.volume[:, 1:][:, order]), axis=1)
+    return Panel(whole.symbols, whole.dates, *bars, close, volume)
+
+
 def run(
     configuration: Configuration,
     panel: Panel,
