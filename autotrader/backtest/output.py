@@ -93,7 +93,7 @@ def document(result: BacktestResult, *, feed: str, invented: bool = False, notes
     rulebook = result.view.rulebook
     latches = {rule.name for rule in rulebook.limits.rules if "worst_drawdown" in rule.when.names}
     statistics = result.tally.statistics(rulebook)
-    return {
+    content: Document = {
         "from": result.sessions[0].isoformat(),
         "to": result.sessions[-1].isoformat(),
         "sessions": len(result.sessions),
@@ -115,6 +115,7 @@ def document(result: BacktestResult, *, feed: str, invented: bool = False, notes
         "rules": [asdict(item) for item in statistics],
         "limited_since": {name: since.isoformat() for name, since in result.limited_since.items()},
         "notes": list(notes),
+        "findings": [],  # read from the rest, below
         "caveats": caveats(result, invented=invented),
         "jumps": [
             asdict(jump) | {"session": jump.session.isoformat()}
@@ -128,6 +129,8 @@ def document(result: BacktestResult, *, feed: str, invented: bool = False, notes
         ],
         "trades": trades,
     }
+    content["findings"] = findings(content)
+    return content
 
 
 def to_json(content: Document) -> bytes:
@@ -258,7 +261,7 @@ def _column(rows: Sequence[Row], key: str) -> Array:
 # --- what stands out ----------------------------------------------------------------------------------------------
 
 
-def findings(content: Document) -> list[str]:
+def findings(content: Mapping[str, Any]) -> list[str]:
     """What a strategy team should look at: latches, silent strategies and rules, strengths that saturate."""
     said = []
     for latch in content["latched"]:

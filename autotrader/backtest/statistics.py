@@ -73,7 +73,7 @@ class Tally:
             if isinstance(judge, RuleSet):
                 self._matched[id(judge.rules), decision.rule or "", decision.matched] += 1
                 if self._unknowns and decision.facts is not None:
-                    self._verdicts[id(judge.rules), tuple(judge.verdicts(decision.facts))] += 1
+                    self._verdicts[id(judge.rules), _judged(judge, decision.rule, decision.facts)] += 1
             elif isinstance(judge, ValueSet):
                 self._matched[id(judge.parts), decision.rule or "", ()] += 1
 
@@ -85,7 +85,8 @@ class Tally:
         """One exit judgement; index: of the rule that decided, -1 for none."""
         self._first[id(rules.rules), index] += 1
         if self._unknowns:
-            self._verdicts[id(rules.rules), tuple(rules.verdicts(row))] += 1
+            rule = rules.rules[index].name if index >= 0 else None
+            self._verdicts[id(rules.rules), _judged(rules, rule, row)] += 1
 
     def statistics(self, rulebook: Rulebook) -> list[RuleStatistics]:
         """Every rule of every set that this tally was fed from, in the order of the day."""
@@ -148,3 +149,11 @@ class Tally:
             RuleStatistics("sizing", part.name, total, decided[part.name], decided[part.name], None)
             for part in values.parts
         ]
+
+
+def _judged(rules: RuleSet, decided: str | None, row: Row) -> tuple[str, ...]:
+    """The verdicts of the rules that were asked: under the policy first, up to the one that decided."""
+    verdicts = tuple(rules.verdicts(row))
+    if decided is None or rules.stage.policy == "veto":
+        return verdicts
+    return verdicts[: 1 + next(index for index, rule in enumerate(rules.rules) if rule.name == decided)]
