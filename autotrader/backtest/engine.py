@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime, time
 from functools import partial
 
@@ -28,6 +28,7 @@ from autotrader.core.trader import Plan, Step, Trader
 from autotrader.core.types import Blackout, Candidate
 from autotrader.core.view import MarketView, market_view
 from autotrader.errors import AutotraderError
+from autotrader.market.feed import ShareSplit
 from autotrader.market.minutes import MinuteBars
 from autotrader.market.universe import Member
 from autotrader.rules.decision import Decision
@@ -96,7 +97,8 @@ class Backtest:
 
     panel:  the universe's bars, in its order, from as early as there are any. market: the regime proxy's, the same
     sessions; None: the equal-weight mean of the panel stands in. minutes: where minute bars are, if there are any; a
-    symbol that has some in a session is played by them, all others by their daily bar.
+    symbol that has some in a session is played by them, all others by their daily bar. splits: those that the bars
+    are adjusted for; None: nobody has said whether there are any.
     """
 
     rulebook: Rulebook
@@ -108,7 +110,7 @@ class Backtest:
     calendar: Calendar
     blackouts: Sequence[Blackout] = ()
     minutes: MinuteSource | None = None
-    _day: int = field(init=False, default=0)
+    splits: Sequence[ShareSplit] | None = None
 
     def run(
         self, first: date, last: date, cash: float = 100_000.0, costs: Costs | None = None, *, tally: bool = True
@@ -217,12 +219,14 @@ class _Run:
     def _first_prices(self, chosen: Sequence[Candidate]) -> dict[str, Quote]:
         """The candidates' first prices of the session, which stand for those before the open."""
         prices = self._bars[0, :, self._index]
+        splits = self._test.splits
+        split = {item.symbol for item in splits or () if item.session == self._session}
         found = {}
         for item in chosen:
             bars = self._bars_of.get(item.symbol)
             price = float(prices[self._rows[item.symbol]] if bars is None else bars.open[0])
             if not math.isnan(price):
-                found[item.symbol] = Quote(price, 0.0, 0.0, None, True)
+                found[item.symbol] = Quote(price, 0.0, 0.0, None if splits is None else item.symbol in split, True)
         return found
 
     # --- on minute bars -----------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,7 @@ from autotrader.core.exits import Bar
 from autotrader.core.gap_filter import Quote
 from autotrader.core.panel import FIELDS
 from autotrader.core.trader import Step, Trader
+from autotrader.market.feed import ShareSplit
 from autotrader.market.minutes import MinuteBars, load_minutes, minute_range
 
 _MINUTE = timedelta(minutes=1)
@@ -33,10 +34,11 @@ class MinuteSource(Protocol):
 
 
 class MinuteFiles:
-    """The minute bars among the parquet files of a folder."""
+    """The minute bars among the parquet files of a folder, in the shares of after the given splits."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, splits: Sequence[ShareSplit] = ()) -> None:
         self._path = path
+        self._splits = splits
 
     @cached_property
     def _range(self) -> tuple[date, date] | None:
@@ -46,7 +48,15 @@ class MinuteFiles:
         if not symbols or self._range is None or not self._range[0] <= session <= self._range[1]:
             return {}
         found = load_minutes(self._path, symbols, session)
-        return {symbol: bars for symbol, bars in found.items() if bars.minute.size}
+        return {symbol: self._adjusted(bars, session) for symbol, bars in found.items() if bars.minute.size}
+
+    def _adjusted(self, bars: MinuteBars, session: date) -> MinuteBars:
+        later = [split for split in self._splits if split.symbol == bars.symbol and split.session > session]
+        if not later:
+            return bars
+        ratio = math.prod(split.new / split.old for split in later)
+        prices = {name: getattr(bars, name) / ratio for name in ("open", "high", "low", "close")}
+        return replace(bars, **prices, volume=bars.volume * ratio)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from autotrader.backtest.minutes import MinuteFiles
 from autotrader.batch.run import inside, open_feed, told_splits
 from autotrader.clock import Calendar
 from autotrader.core.panel import Panel
-from autotrader.market.feed import BarSource, Feed
+from autotrader.market.feed import BarSource, Feed, ShareSplit
 from autotrader.market.splits import AsOf
 from autotrader.market.universe import Member, load_universe
 from autotrader.plugins.feeds.files import FilesFeed
@@ -72,7 +72,10 @@ def run_backtest(
     if last > end:
         notes.append(f"The data end on {end}: nothing after it is tested.")
     tell("loading bars")
-    bars = AsOf(feed, told_splits(configuration, home, feed, source.data) or ())
+    splits = told_splits(configuration, home, feed, source.data)
+    if splits is not None:
+        splits = tuple(split for split in splits if split.session <= min(last, end))
+    bars = AsOf(feed, splits or ())
     members, panel, market, missing = _load(configuration, bars, calendar, members, first, min(last, end))
     if missing:
         shown = ", ".join(missing[:_NAMED]) + (f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else "")
@@ -84,7 +87,7 @@ def run_backtest(
         )
     test = Backtest(
         configuration.rulebook, configuration.settings.config_hash, configuration.strategies(), members, panel, market,
-        calendar, configuration.blackouts, _minutes(configuration, home, feed, source),
+        calendar, configuration.blackouts, _minutes(configuration, home, feed, source, splits or ()), splits,
     )  # fmt: skip
     tell(f"playing {first} to {min(last, end)}")
     result = test.run(first, last, cash, costs)
@@ -94,10 +97,14 @@ def run_backtest(
     return BacktestRun(result, feed.name, isinstance(feed, SyntheticFeed), tuple(notes))
 
 
-def _minutes(configuration: Configuration, home: Path, feed: Feed, source: Source) -> MinuteFiles | None:
+def _minutes(
+    configuration: Configuration, home: Path, feed: Feed, source: Source, splits: Sequence[ShareSplit]
+) -> MinuteFiles | None:
     """The minute bars that lie in the folder of the daily ones, if that is a folder."""
     path = source.data or inside(home, configuration.settings.system.feed.path)
-    return MinuteFiles(path) if isinstance(feed, FilesFeed) and path is not None and path.is_dir() else None
+    if not isinstance(feed, FilesFeed) or path is None or not path.is_dir():
+        return None
+    return MinuteFiles(path, splits)
 
 
 def _load(

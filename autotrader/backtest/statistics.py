@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -49,7 +49,7 @@ class Tally:
         self._unknowns = unknowns
         self._matched: Counter[tuple[int, str, tuple[str, ...]]] = Counter()
         self._first: Counter[tuple[int, int]] = Counter()
-        self._verdicts: Counter[tuple[int, tuple[str, ...]]] = Counter()
+        self._unknown: Counter[tuple[int, int]] = Counter()
         self._ranked: list[RuleStatistics] = []
 
     def ranking(self, ranking: Ranking) -> None:
@@ -68,14 +68,17 @@ class Tally:
             )  # fmt: skip
 
     def decisions(self, decisions: Iterable[Decision]) -> None:
+        matched, unknowns = self._matched, self._unknowns
         for decision in decisions:
             judge = decision.judge
             if isinstance(judge, RuleSet):
-                self._matched[id(judge.rules), decision.rule or "", decision.matched] += 1
-                if self._unknowns and decision.facts is not None:
-                    self._verdicts[id(judge.rules), _judged(judge, decision.rule, decision.facts)] += 1
+                matched[id(judge.rules), decision.rule or "", decision.matched] += 1
+                if unknowns and decision.facts is not None:
+                    verdicts = judge.verdicts(decision.facts)
+                    if "unknown" in verdicts:
+                        self._unknown_where(judge, decision.rule, verdicts)
             elif isinstance(judge, ValueSet):
-                self._matched[id(judge.parts), decision.rule or "", ()] += 1
+                matched[id(judge.parts), decision.rule or "", ()] += 1
 
     def outcomes(self, outcomes: Iterable[Outcome]) -> None:
         for outcome in outcomes:
@@ -85,8 +88,18 @@ class Tally:
         """One exit judgement; index: of the rule that decided, -1 for none."""
         self._first[id(rules.rules), index] += 1
         if self._unknowns:
-            rule = rules.rules[index].name if index >= 0 else None
-            self._verdicts[id(rules.rules), _judged(rules, rule, row)] += 1
+            verdicts = rules.verdicts(row)
+            if "unknown" in verdicts:
+                self._unknown_where(rules, rules.rules[index].name if index >= 0 else None, verdicts)
+
+    def _unknown_where(self, rules: RuleSet, decided: str | None, verdicts: Sequence[str]) -> None:
+        """Counts the unknown ones among the rules that were asked: under the policy first, up to the one that decided.
+        """
+        for index, (rule, verdict) in enumerate(zip(rules.rules, verdicts, strict=True)):
+            if verdict == "unknown":
+                self._unknown[id(rules.rules), index] += 1
+            if rule.name == decided and rules.stage.policy == "first":
+                return
 
     def statistics(self, rulebook: Rulebook) -> list[RuleStatistics]:
         """Every rule of every set that this tally was fed from, in the order of the day."""
@@ -127,14 +140,9 @@ class Tally:
                 if index >= 0:
                     matched[index] += times
                     decided[index] += times
-        unknown = [0] * count
-        for (owner, verdicts), times in self._verdicts.items():
-            if owner == key:
-                for index, verdict in enumerate(verdicts):
-                    unknown[index] += times * (verdict == "unknown")
         return [
             RuleStatistics(name, rule.name, evaluated[index], matched[index], decided[index],
-                           unknown[index] if self._unknowns else None)
+                           self._unknown[key, index] if self._unknowns else None)
             for index, rule in enumerate(rules.rules)
         ]  # fmt: skip
 
@@ -149,11 +157,3 @@ class Tally:
             RuleStatistics("sizing", part.name, total, decided[part.name], decided[part.name], None)
             for part in values.parts
         ]
-
-
-def _judged(rules: RuleSet, decided: str | None, row: Row) -> tuple[str, ...]:
-    """The verdicts of the rules that were asked: under the policy first, up to the one that decided."""
-    verdicts = tuple(rules.verdicts(row))
-    if decided is None or rules.stage.policy == "veto":
-        return verdicts
-    return verdicts[: 1 + next(index for index, rule in enumerate(rules.rules) if rule.name == decided)]

@@ -98,7 +98,7 @@ def test_the_counts_are_those_of_every_single_decision(ledgers: list[Ledger], tm
         if stage != "sizing":
             assert item.unknown == ledger.unknown[key], key
     assert told["gap_filter", "gap_too_large"].unknown
-    assert told["exit", "rsi_target"].unknown
+    assert told["exit", "band_target"].unknown
 
 
 def test_eligibility_is_counted_for_every_signal(tmp_path: Path) -> None:
