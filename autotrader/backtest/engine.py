@@ -35,7 +35,8 @@ from autotrader.rules.decision import Decision
 from autotrader.settings import Group
 
 _TAG = "backtest"
-_SIDES = {("long", "entry"): "buy", ("long", "exit"): "sell", ("short", "entry"): "sell", ("short", "exit"): "buy"}
+_OPENS = {"long": "buy", "short": "sell"}
+_CLOSES = {"long": "sell", "short": "buy"}
 
 
 class BacktestError(AutotraderError):
@@ -295,15 +296,19 @@ class _Run:
 
     def fill(self, ordered: ev.Ordered, at: datetime, price: float) -> None:
         """An order is filled as a whole, at the price its market stands at."""
-        side = _SIDES[ordered.direction, ordered.leg]
+        side = (_OPENS if ordered.leg == "entry" else _CLOSES)[ordered.direction]
         paid = float(taker_price(price, side, self._costs.slippage_bps))
         quantity, symbol = ordered.quantity, ordered.symbol
         self._trader.apply(
             ev.Filled(at, self._session, ordered.order_id, quantity, paid, quantity, self._costs.commission)
         )
-        if ordered.leg == "exit":
+        if ordered.leg != "entry":  # a protective stop leaves by nobody's decision
             trade = self._book.trades[-1]
-            self._explained.append(Explained(trade, self._entries.pop(symbol), self._exits.pop(symbol)))
+            self._explained.append(Explained(trade, self._entries.pop(symbol), self._exits.pop(symbol, None)))
+
+    def place(self, ordered: ev.Ordered) -> None:
+        """A stop is live now."""
+        self._trader.apply(ordered)
 
     def end(self, ordered: ev.Ordered, at: datetime, status: ev.Ended) -> None:
         """An order is over before it was filled."""

@@ -83,12 +83,14 @@ class Floor(Protocol):
 
     def fill(self, ordered: ev.Ordered, at: datetime, price: float) -> None: ...
 
+    def place(self, ordered: ev.Ordered) -> None: ...
+
     def end(self, ordered: ev.Ordered, at: datetime, status: ev.Ended) -> None: ...
 
 
 @dataclass
 class MinuteSession:
-    """One session. An order is filled at the open of the symbol's next bar with volume.
+    """One session. An order is filled at the open of the symbol's next bar with volume, a protective stop inside one.
 
     bars: of the symbols that are played by them. path_of: of the others. quotes: the first prices of the candidates.
     groups: entry groups with their times, in order. window_ends: no entry stays open after it.
@@ -105,6 +107,7 @@ class MinuteSession:
     groups: Sequence[tuple[str, datetime]]
     window_ends: datetime
     _waiting: dict[str, ev.Ordered] = field(init=False, default_factory=dict)  # by symbol: live orders
+    _stops: dict[str, ev.Ordered] = field(init=False, default_factory=dict)
     _seen: dict[str, tuple[float, datetime]] = field(init=False, default_factory=dict)  # last close, when known
     _next: dict[str, int] = field(init=False, default_factory=dict)  # of path symbols: the point that comes next
 
@@ -130,6 +133,7 @@ class MinuteSession:
                 self._points(at, minute, points[minute])
             if at >= self.window_ends:
                 self._end_entries(at)
+            self._protect(at)
             self._bars(at, minute, by_minute.get(minute, ()))
         closes = self.opens + self.minutes * _MINUTE
         self._points(closes, self.minutes, POINTS - 1)
@@ -174,22 +178,47 @@ class MinuteSession:
                 for ordered in self.floor.leave(step):
                     self.floor.fill(ordered, at, price)
 
+    def _protect(self, at: datetime) -> None:
+        """A stop for every position on minute bars that has none and is not being left."""
+        held = self.trader.book.positions
+        if all(symbol in self._stops or symbol not in self.bars for symbol in held):
+            return
+        for ordered in self.trader.protect(at).orders:
+            if ordered.symbol in self.bars:
+                self.floor.place(ordered)
+                self._stops[ordered.symbol] = ordered
+
     def _bars(self, at: datetime, minute: int, bars: Sequence[tuple[str, Fields]]) -> None:
-        for symbol, (open_, _, _, close, volume) in bars:
+        for symbol, (open_, high, low, close, volume) in bars:
             if volume > 0 and symbol in self._waiting:
                 self.floor.fill(self._waiting.pop(symbol), at, open_)
+            if volume > 0 and symbol in self._stops:
+                price = _touched(self._stops[symbol], open_, high, low)
+                if price is not None:
+                    self.floor.fill(self._stops.pop(symbol), at, price)
             self._seen[symbol] = close, at + _MINUTE
         left = self.minutes - minute - 1
         judged = {symbol: Bar(high, low, close, minute + 1, left) for symbol, (_, high, low, close, _) in bars}
-        for ordered in self.floor.leave(self.trader.bars(at, judged)):
+        step = self.trader.bars(at, judged)
+        for ordered in self.floor.leave(step):
             self._waiting[ordered.symbol] = ordered
+        if step.cancels:  # a stop stands in an exit's way: it is ended, and in the same moment the exit ordered
+            for symbol in [name for name, stop in self._stops.items() if stop.order_id in step.cancels]:
+                self.floor.end(self._stops.pop(symbol), at + _MINUTE, "canceled")
+            for ordered in self.floor.leave(self.trader.pursue(at + _MINUTE)):
+                self._waiting[ordered.symbol] = ordered
 
     def _end_entries(self, at: datetime) -> None:
         for symbol in [name for name, ordered in self._waiting.items() if ordered.leg == "entry"]:
             self.floor.end(self._waiting.pop(symbol), at, "canceled")
 
     def _close(self, at: datetime) -> list[ev.Ordered]:
-        """Orders are good for the day; only what the last bar has decided is for the next one."""
+        """Orders are good for the day; only what the last bar has decided is for the next one.
+
+        Stops, which are good till canceled, are placed anew in the next session that has minute bars.
+        """
+        for stop in self._stops.values():
+            self.floor.end(stop, at, "canceled")
         kept = []
         for ordered in self._waiting.values():
             if ordered.leg == "exit" and ordered.at >= at - _MINUTE:
@@ -206,3 +235,12 @@ class MinuteSession:
             for minute, *values in zip(bars.minute.tolist(), *columns, strict=True):
                 found.setdefault(minute, []).append((symbol, tuple(values)))
         return found
+
+
+def _touched(stop: ev.Ordered, open_: float, high: float, low: float) -> float | None:
+    """The price at which a bar fills a stop, if it does: its own, or the open that has passed it already."""
+    level = stop.stop_price
+    assert level is not None
+    if stop.direction == "long":
+        return min(open_, level) if low <= level else None
+    return max(open_, level) if high >= level else None

@@ -79,11 +79,13 @@ def test_a_month_of_minutes_with_holes_is_decided_and_traded_alike(real_data: Pa
     panel, universe = every(*real_market(real_data, date(2017, 9, 1), last), 12)
     path = tmp_path / "minutes.parquet"
     write_minutes(path, panel, first, last)
-    configuration = configure(tmp_path, ALL_HISTORY, *BUSY)
+    near = ("max(1.25 * emergency_immediate_pct * entry_price, 1.25 * stop_distance)", "0.025 * entry_price")
+    configuration = configure(tmp_path, ALL_HISTORY, *BUSY, near)
     played = play_demo(configuration, panel, universe, first, last, tmp_path / "demo", path)
     tested = play_backtest(configuration, panel, universe, first, last, path)
     assert first_difference(played, tested) is None
     assert_that_much_happened(tested, 15, strategies=2)
+    assert {"protective_stop", "time_exit"} <= {trade[9] for trade in tested.trades}
 
 
 def every(panel: Panel, universe: Sequence[Member], step: int) -> tuple[Panel, list[Member]]:
