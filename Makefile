@@ -11,10 +11,10 @@ PYTHON ?= $(firstword $(shell for python in python3 python3.14 python3.13 python
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench lock universe clean
+.PHONY: help demo test check bench bench-vectorbt lock universe clean
 
 help:  ## What can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(INSTALLED)  ## See it work: whole sessions on the embedded synthetic market
 	$(BIN)/autotrader demo
@@ -31,6 +31,12 @@ bench: $(INSTALLED)  ## Measure against bare TA-Lib, numpy and Python, and hold 
 	$(BIN)/python benchmarks/bench_startup.py --check
 	$(BIN)/python benchmarks/bench_rules.py --check
 	$(BIN)/python benchmarks/bench_validate.py --check
+	$(BIN)/python benchmarks/bench_backtest.py --check
+
+bench-vectorbt: $(INSTALLED)  ## The backtest's benchmark, beside vectorbt in an environment of its own
+	test -x .venv-vectorbt/bin/python || $(PYTHON) -m venv .venv-vectorbt
+	.venv-vectorbt/bin/pip install --quiet --disable-pip-version-check "vectorbt==1.2.0" "TA-Lib>=0.6.4"
+	$(BIN)/python benchmarks/bench_backtest.py --check
 
 lock:  ## Resolve the dependencies of pyproject.toml into requirements.txt, with hashes
 	$(PYTHON) -m venv .venv-lock
@@ -43,7 +49,7 @@ universe: $(INSTALLED)  ## Write the packaged S&P 500 list anew
 	$(BIN)/python tools/make_universe.py
 
 clean:  ## Remove the virtual environment and all caches; data/ is yours and stays
-	rm -rf $(VENV) .venv-lock .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-lock .venv-vectorbt .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find autotrader tests tools benchmarks -name __pycache__ -type d -exec rm -rf {} +
 
 # Everything as locked, then the project on top of it, nothing resolved again; compiled, as an installer would have it.

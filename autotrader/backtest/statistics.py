@@ -47,9 +47,8 @@ class Tally:
 
     def __init__(self, *, unknowns: bool = True) -> None:
         self._unknowns = unknowns
-        self._matched: Counter[tuple[int, str, tuple[str, ...]]] = Counter()
-        self._first: Counter[tuple[int, int]] = Counter()
-        self._unknown: Counter[tuple[int, int]] = Counter()
+        self._seen: Counter[tuple[int, str | None, tuple[str, ...], Sequence[str]]] = Counter()
+        self._first: Counter[tuple[int, int, Sequence[str]]] = Counter()
         self._ranked: list[RuleStatistics] = []
 
     def ranking(self, ranking: Ranking) -> None:
@@ -68,17 +67,15 @@ class Tally:
             )  # fmt: skip
 
     def decisions(self, decisions: Iterable[Decision]) -> None:
-        matched, unknowns = self._matched, self._unknowns
+        seen, unknowns = self._seen, self._unknowns
         for decision in decisions:
             judge = decision.judge
             if isinstance(judge, RuleSet):
-                matched[id(judge.rules), decision.rule or "", decision.matched] += 1
-                if unknowns and decision.facts is not None:
-                    verdicts = judge.verdicts(decision.facts)
-                    if "unknown" in verdicts:
-                        self._unknown_where(judge, decision.rule, verdicts)
+                facts = decision.facts
+                verdicts = judge.verdicts(facts) if unknowns and facts is not None else ()
+                seen[id(judge.rules), decision.rule, decision.matched, verdicts] += 1
             elif isinstance(judge, ValueSet):
-                matched[id(judge.parts), decision.rule or "", ()] += 1
+                seen[id(judge.parts), decision.rule, (), ()] += 1
 
     def outcomes(self, outcomes: Iterable[Outcome]) -> None:
         for outcome in outcomes:
@@ -86,20 +83,7 @@ class Tally:
 
     def exit(self, rules: RuleSet, index: int, row: Row) -> None:
         """One exit judgement; index: of the rule that decided, -1 for none."""
-        self._first[id(rules.rules), index] += 1
-        if self._unknowns:
-            verdicts = rules.verdicts(row)
-            if "unknown" in verdicts:
-                self._unknown_where(rules, rules.rules[index].name if index >= 0 else None, verdicts)
-
-    def _unknown_where(self, rules: RuleSet, decided: str | None, verdicts: Sequence[str]) -> None:
-        """Counts the unknown ones among the rules that were asked: under the policy first, up to the one that decided.
-        """
-        for index, (rule, verdict) in enumerate(zip(rules.rules, verdicts, strict=True)):
-            if verdict == "unknown":
-                self._unknown[id(rules.rules), index] += 1
-            if rule.name == decided and rules.stage.policy == "first":
-                return
+        self._first[id(rules.rules), index, rules.verdicts(row) if self._unknowns else ()] += 1
 
     def statistics(self, rulebook: Rulebook) -> list[RuleStatistics]:
         """Every rule of every set that this tally was fed from, in the order of the day."""
@@ -119,38 +103,38 @@ class Tally:
 
     def _of(self, name: str, rules: RuleSet) -> list[RuleStatistics]:
         key, count = id(rules.rules), len(rules.rules)
-        evaluated, matched, decided = [0] * count, [0] * count, [0] * count
+        evaluated, matched, decided, unknown = ([0] * count for _ in range(4))
         index_of = {rule.name: index for index, rule in enumerate(rules.rules)}
-        if rules.stage.policy == "veto":
-            for (owner, rule, names), times in self._matched.items():
-                if owner == key:
-                    evaluated = [seen + times for seen in evaluated]
-                    for item in names:
-                        matched[index_of[item]] += times
-                    if rule:
-                        decided[index_of[rule]] += times
-        else:
-            firsts = Counter({index: times for (owner, index), times in self._first.items() if owner == key})
-            for (owner, rule, _), times in self._matched.items():
-                if owner == key:
-                    firsts[index_of.get(rule, -1)] += times
-            for index, times in firsts.items():
-                for seen in range(count if index < 0 else index + 1):
-                    evaluated[seen] += times
-                if index >= 0:
-                    matched[index] += times
-                    decided[index] += times
+
+        def add(decider: int, asked: int, matches: Iterable[int], verdicts: Sequence[str], times: int) -> None:
+            for index in range(asked):
+                evaluated[index] += times
+                if verdicts and verdicts[index] == "unknown":
+                    unknown[index] += times
+            for index in matches:
+                matched[index] += times
+            if decider >= 0:
+                decided[decider] += times
+
+        for (owner, rule, names, verdicts), times in self._seen.items():
+            if owner == key:
+                decider = -1 if rule is None else index_of[rule]
+                asked = count if rules.stage.policy == "veto" or decider < 0 else decider + 1
+                add(decider, asked, [index_of[item] for item in names], verdicts, times)
+        for (owner, index, verdicts), times in self._first.items():
+            if owner == key:
+                add(index, count if index < 0 else index + 1, () if index < 0 else (index,), verdicts, times)
         return [
             RuleStatistics(name, rule.name, evaluated[index], matched[index], decided[index],
-                           self._unknown[key, index] if self._unknowns else None)
+                           unknown[index] if self._unknowns else None)
             for index, rule in enumerate(rules.rules)
         ]  # fmt: skip
 
     def _of_values(self, values: ValueSet) -> list[RuleStatistics]:
         key = id(values.parts)
         decided = Counter[str]()
-        for (owner, rule, _), times in self._matched.items():
-            if owner == key:
+        for (owner, rule, _, _), times in self._seen.items():
+            if owner == key and rule is not None:
                 decided[rule] += times
         total = sum(decided.values())
         return [

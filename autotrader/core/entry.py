@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -103,7 +104,7 @@ def enter(
     """
     groups = rulebook.params.entry.groups
     due = {group_name(key) for key, group in groups.items() if group.at <= groups[moment.group].at}
-    waiting = [item.candidate.rank for item in candidates if item.candidate.entry_group not in due]
+    waiting = sorted(item.candidate.rank for item in candidates if item.candidate.entry_group not in due)
     exposure = Exposure(book, prices)
     state = _account(book, prices, exposure.gross)
     entries_today = book.entries_today()
@@ -122,7 +123,7 @@ def enter(
                 "worst_drawdown": state.worst_drawdown,
                 "buying_power": max(0.0, state.equity - exposure.gross),
                 "entries_today": entries_today + len(intents),
-                "better_ranked_waiting": sum(rank < chosen.rank for rank in waiting),
+                "better_ranked_waiting": bisect_left(waiting, chosen.rank),
                 "exited_today": book.exited_today(chosen.symbol),
                 "sessions_since_exit": book.sessions_since_exit(chosen.symbol),
                 "losing_exits_in_row": book.losing_exits_in_row(chosen.symbol),
