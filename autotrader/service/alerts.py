@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from autotrader.clock import NEW_YORK, Clock
 from autotrader.core import events as ev
 from autotrader.errors import AutotraderError
-from autotrader.secrets import Secrets
+from autotrader.secrets import Secrets, redact
 from autotrader.settings import Alerts as AlertSettings
 
 log = logging.getLogger("autotrader.alerts")
@@ -99,7 +99,8 @@ class Alerts:
         it got worse.
         """
         now = self._clock.now()
-        event = ev.Alerted(now, self._day(now), severity, subject, happened, done, todo)
+        # what is passed on here may quote a library's error, with an address in it that holds a key
+        event = ev.Alerted(now, self._day(now), severity, subject, redact(happened), redact(done), redact(todo))
         known = self._told.get(subject)
         if known is not None and now - known.at < self._repeat:
             if SEVERITIES.index(severity) <= SEVERITIES.index(known.severity):

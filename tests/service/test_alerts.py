@@ -17,6 +17,7 @@ import pytest
 from autotrader.clock import VirtualClock
 from autotrader.core import events as ev
 from autotrader.journal.store import JournalError
+from autotrader.secrets import remember
 from autotrader.service.alerts import Address, AlertError, Alerts, AppriseSender, Message, addresses, open_alerts
 from autotrader.settings import Alerts as Settings
 
@@ -130,6 +131,13 @@ def test_an_alert_that_cannot_be_journaled_is_sent_all_the_same(caplog: pytest.L
     Alerts(full, VirtualClock(AT), sender).tell(*SUBJECT)
     assert len(sender.sent) == 1
     assert "disk full" in caplog.text
+
+
+def test_no_secret_leaves_by_an_alert(caplog: pytest.LogCaptureFixture) -> None:
+    remember("k3y-of-the-broker")
+    world = World()
+    world.alerts.tell("critical", "broker", "401 for ?key=k3y-of-the-broker", "asked again with k3y-of-the-broker", "")
+    assert "k3y" not in str(world.kept) + str(world.sender.sent) + caplog.text
 
 
 # --- sending ------------------------------------------------------------------------------------------------------
