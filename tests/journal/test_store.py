@@ -69,6 +69,24 @@ def test_what_was_appended_comes_back_in_its_order_and_folds_to_the_same_book(pa
         assert journal.created_at == datetime(2024, 6, 30, tzinfo=UTC)
 
 
+def test_recent_events_begin_with_the_opening_of_a_session(path: Path) -> None:
+    def day(number: int) -> list[ev.Event]:
+        at = AT + timedelta(days=number)
+        return [ev.SessionOpened(at, at.date(), 1 + number), ev.SessionClosed(at, at.date(), 100_000.0)]
+
+    first, second, third = day(0), day(1), day(2)
+    with opened(path) as journal:
+        assert list(journal.recent_events()) == []
+        for event in first:
+            journal.append(event)
+        assert list(journal.recent_events(1)) == list(journal.recent_events(2)) == first
+        for event in (*second, *third):
+            journal.append(event)
+        assert list(journal.recent_events(1)) == third
+        assert list(journal.recent_events()) == [*second, *third]
+        assert list(journal.recent_events(9)) == [*first, *second, *third]
+
+
 def test_a_new_journal_is_empty_and_private(path: Path) -> None:
     with opened(path) as journal:
         assert list(journal.events()) == []

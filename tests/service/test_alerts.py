@@ -87,7 +87,7 @@ def test_what_was_counted_is_told_when_its_time_is_over_though_it_does_not_happe
     world.alerts.tell("critical", "A", "the exit was refused a second time", "", "")
     world.pass_minutes(31)
     world.alerts.tick()
-    assert "the exit was refused a second time" in world.sender.sent[1].body
+    assert "Happened: the exit was refused a second time\n" in world.sender.sent[1].body
     world.pass_minutes(31)
     world.alerts.tick()
     assert len(world.sender.sent) == 2
