@@ -97,8 +97,8 @@ def scalar(report: Report) -> None:
 
     for bar in bars[:2000]:
         assert RULES.first(bar, (1,))[0] == plain(bar, 1)[0]
-    report.add(f"six exit rules on a bar, {CALLS:,} times", *compare(decided, by_hand), 2.0)
-    report.add("... with every rule's verdict and what it read", *compare(explained, by_hand), 20.0)
+    report.add(f"six exit rules on a bar, {CALLS:,} times", *compare(decided, by_hand, 15), 2.0)
+    report.add("... with every rule's verdict and what it read", *compare(explained, by_hand, 15), 20.0)
 
 
 def by_columns(report: Report) -> None:
@@ -149,7 +149,7 @@ def by_columns(report: Report) -> None:
             return column_match(expression, given) if match else ~column_miss(expression, given)
 
         assert np.array_equal(ours(), by_hand())
-        report.add(f"{what}, {SHAPE[0]} x {SHAPE[1]}", *compare(ours, by_hand, 31), 1.2)
+        report.add(f"{what}, {SHAPE[0]} x {SHAPE[1]}", *compare(ours, by_hand, 101), 1.2)
 
 
 def parsing(report: Report) -> None:

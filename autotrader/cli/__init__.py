@@ -6,7 +6,7 @@ import gc
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from typer import Typer
@@ -19,6 +19,9 @@ def main() -> None:
     gc.set_threshold(100_000)
     # pydantic would look through everything installed for plugins of its own, of which we use none.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # started with it closed, as some schedulers do
+            setattr(sys, name, _nowhere())
     from autotrader.cli.app import app
     from autotrader.errors import AutotraderError
 
@@ -29,6 +32,11 @@ def main() -> None:
         sys.exit(1)
     except BrokenPipeError:  # the reader of our output has gone: nothing to say, and nobody to say it to
         sys.stderr.close()
+        sys.exit(1)
+    except OSError as error:  # the machine's doing: the disk is full, a folder may not be written
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"autotrader: {where}{error.strerror or error}", file=sys.stderr)  # noqa: T201
+        sys.stdout = _nowhere()  # what could not be written is not tried again on the way out
         sys.exit(1)
     finally:
         gc.freeze()  # the process ends: its last collections would find nothing, and take as long as the command
@@ -52,3 +60,7 @@ def asked_for(app: Typer, arguments: Sequence[str]) -> Typer:
 
 def _name(command: CommandInfo) -> str:
     return command.name or getattr(command.callback, "__name__", "").replace("_", "-")
+
+
+def _nowhere() -> TextIO:
+    return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123  # open to the end of the process

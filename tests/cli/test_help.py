@@ -80,3 +80,22 @@ def test_the_documents_name_commands_and_files_that_exist(name: str) -> None:
     files = re.findall(r"`((?:autotrader|tests|config|docs|benchmarks)/[\w./]+)`", text)
     assert [path for path in (*links, *files) if not (ROOT / name).parent.joinpath(path).exists()
             and not (ROOT / path).exists()] == []  # fmt: skip
+
+
+@pytest.mark.parametrize("name", commands())
+@pytest.mark.parametrize("before", [[], ["--home", "somewhere"]])
+def test_only_the_command_that_is_asked_for_is_made_ready(name: str, before: list[str]) -> None:
+    from autotrader.cli import asked_for
+    from autotrader.cli.app import app
+
+    (found,) = asked_for(app, [*before, name, "--help"]).registered_commands
+    assert found in app.registered_commands
+    assert found.name in {name, None}
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["valdate"], ["--home", "validate"], ["--home"]])
+def test_where_no_command_can_be_told_all_are_there(arguments: list[str]) -> None:
+    from autotrader.cli import asked_for
+    from autotrader.cli.app import app
+
+    assert asked_for(app, arguments) is app

@@ -118,3 +118,16 @@ def test_validating_imports_nothing_numeric() -> None:
         [sys.executable, "-c", code, str(ROOT / "config")], capture_output=True, text=True, check=True, cwd=ROOT
     )
     assert done.stdout.strip().split("\n")[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("streams", "code", "said"),
+    [(">&-", 0, "1 warning"), ("2>&-", 0, ""), (">&- 2>&-", 0, ""), ("> /dev/full", 1, "No space left on device")],
+)
+def test_nowhere_to_write_to_is_no_traceback(streams: str, code: int, said: str) -> None:
+    command = f"{Path(sys.executable).with_name('autotrader')} validate --config config {streams}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, cwd=ROOT, timeout=60)
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+    assert "ignored" not in done.stderr

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autotrader.core.panel import FIELDS
@@ -122,6 +122,7 @@ def test_only_row_groups_that_hold_wanted_rows_are_read_and_give_the_same(tmp_pa
     np.testing.assert_array_equal(load_daily(path, ["B", "A"], first=D2).close, [[2, 4], [np.nan, 3]])
 
 
+@settings(deadline=None)
 @given(
     bars=st.dictionaries(
         st.tuples(st.sampled_from("ABCD"), st.dates(date(1969, 12, 28), date(1970, 1, 6))),
