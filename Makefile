@@ -9,9 +9,11 @@ IS_NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
 PYTHON ?= $(firstword $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python $(IS_NEW_ENOUGH) 2>/dev/null && echo $$python; done) python3)
 
+SEEDS ?= 1000
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench bench-vectorbt lock universe clean
+.PHONY: help demo test check bench bench-vectorbt soak bugs lock universe clean
 
 help:  ## What can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +39,12 @@ bench-vectorbt: $(INSTALLED)  ## The backtest's benchmark, beside vectorbt in an
 	test -x .venv-vectorbt/bin/python || $(PYTHON) -m venv .venv-vectorbt
 	.venv-vectorbt/bin/pip install --quiet --disable-pip-version-check "vectorbt==1.2.0" "TA-Lib>=0.6.4"
 	$(BIN)/python benchmarks/bench_backtest.py --check
+
+soak: $(INSTALLED)  ## Thousands of sessions with every kind of fault and kill: make soak SEEDS=1000
+	cd tests && ../$(BIN)/python -m reliability.soak $(SEEDS)
+
+bugs: $(INSTALLED)  ## Plant bugs one at a time and count the seeds until each is found
+	cd tests && ../$(BIN)/python -m reliability.bugs $(SEEDS)
 
 lock:  ## Resolve the dependencies of pyproject.toml into requirements.txt, with hashes
 	$(PYTHON) -m venv .venv-lock

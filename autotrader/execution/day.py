@@ -89,6 +89,7 @@ class TradingDay:
         """Ends the session, unless that was done. borrow: what shorts pay, as an annual ratio."""
         self.desk.sync()
         if not self.desk.done("close"):
+            self._judge(self._clock.now())  # after a restart at the close the session is taken in anew
             self.desk.close_session(borrow)
 
     def groups(self, *, done: bool = False) -> dict[str, datetime]:

@@ -120,7 +120,7 @@ class Desk:
 
     def _opens_until(self) -> datetime | None:
         session, window = self.trader.book.session, self.rulebook.params.entry.window
-        if session is None or self.entries_off() is not None:
+        if session is None or self.journal.cramped or self.trader.book.entries_off() is not None:
             return None
         closes = datetime.combine(session, window.closes, NEW_YORK)
         return closes - timedelta(seconds=window.margin_seconds)

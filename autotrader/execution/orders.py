@@ -127,6 +127,7 @@ class OrderManager:
         self._heard: dict[str, datetime] = {}  # order id -> when the broker last said something of it
         self._tries: dict[str, int] = {}  # order id of a retried entry -> which retry it is
         self._holds: dict[tuple[str, ev.Leg], _Hold] = {}
+        self._refused_again: set[str] = set()  # order ids that were refused when they were sent once more
 
     # --- what is wanted -----------------------------------------------------------------------------------------
 
@@ -150,6 +151,7 @@ class OrderManager:
         self._ending[order_id] = at
         if order_id in self._unknown:
             return  # it may not even be there; when it is found, its end is asked for
+        self._journal.commit()
         try:
             reached("broker.cancel.before")
             self._broker.cancel(order_id)
@@ -199,7 +201,7 @@ class OrderManager:
 
         One that the broker does not know was decided and not sent, or its request is still under way. An id is only
         ever taken once, so sending it again is safe: exits and stops are, and entries that are still fresh; others
-        are given up. BrokerError where the broker cannot say.
+        are looked up a while before they are given up. BrokerError where the broker cannot say.
         """
         taken: list[ev.Event] = []
         for order_id, order in list(self._book.orders.items()):
@@ -210,9 +212,10 @@ class OrderManager:
                 taken += self._hear(at, known)
             elif ordered.leg != "entry" or (at - ordered.at <= FRESH and self._may_open(ordered, at)):
                 log.warning("%s: decided before the start and not at the broker; sent under the same id", order_id)
-                self._submit(ordered)
+                self._submit(ordered, again=True)
             else:
-                taken.append(self._give_up(order_id, at, "not at the broker after a restart"))
+                log.warning("%s: decided before the start and not at the broker; it is looked up", order_id)
+                self._unknown[order_id] = []
         self._journal.commit()
         return taken
 
@@ -240,14 +243,21 @@ class OrderManager:
 
     # --- sending ------------------------------------------------------------------------------------------------
 
-    def _submit(self, ordered: ev.Ordered) -> None:
+    def _submit(self, ordered: ev.Ordered, *, again: bool = False) -> None:
+        """again: it may have been sent before, so that no answer but the order itself proves anything."""
         order_id = ordered.order_id
+        self._journal.commit()  # what is known stands on the disk before anything is asked for
         try:
             reached("broker.submit.before")
             order = self._broker.submit(order_request(ordered))
             reached("broker.submit.after")
         except Refused as error:
-            self._refused(ordered, error)
+            if again:  # its first copy may hold the very shares that this one is refused for
+                log.warning("%s refused: %s; its first copy is looked for", order_id, error)
+                self._unknown[order_id] = []
+                self._refused_again.add(order_id)
+            else:
+                self._refused(ordered, error)
         except BrokerError as error:
             log.warning("%s: fate unknown (%s); it is looked up, not sent again", order_id, error)
             self._unknown[order_id] = []
@@ -302,6 +312,8 @@ class OrderManager:
         return until is not None and at < until and ordered.session == self._book.session
 
     def _alarm(self, ordered: ev.Ordered, happened: str, at: datetime) -> None:
+        if ordered.leg == "entry":
+            return  # it is skipped; nothing is at stake
         key, waits = (ordered.symbol, ordered.leg), HOLDS[ordered.leg]
         hold = self._holds.get(key)
         refusals = 1 if hold is None else hold.refusals + 1
@@ -357,10 +369,14 @@ class OrderManager:
         if len(looked) < LOOK_UPS:
             return []
         del self._unknown[order_id]
-        if order.ordered.leg != "entry" and order_id not in self._ending:
+        given_up = order.ordered.leg == "entry" or order_id in self._ending or order_id in self._refused_again
+        if not given_up:
             log.warning("%s: no trace at the broker; sent again under the same id", order_id)
-            self._submit(order.ordered)
+            self._submit(order.ordered, again=True)
             return []
+        if order_id in self._refused_again:
+            self._refused_again.discard(order_id)
+            self._alarm(order.ordered, "the order was lost and then refused", at)
         return [self._give_up(order_id, at, "no trace at the broker")]
 
     def _give_up(self, order_id: str, at: datetime, why: str) -> ev.OrderEnded:
@@ -425,6 +441,10 @@ class OrderManager:
         )  # fmt: skip
         ordered = self._book.orders[execution.client_order_id].ordered
         self._holds.pop((ordered.symbol, ordered.leg), None)
+        held = self._book.positions.get(ordered.symbol)
+        if held is not None and ordered.leg != "entry":  # its bars are counted up to here, in the journal too
+            seen = (held.best_price, held.worst_price, held.bars_held)
+            self.keep(ev.Marked(event.at, event.session, held.symbol, *seen))
         self.keep(event)
         log.info("%s: %d filled at %s, %d in all", execution.client_order_id, execution.quantity, execution.price,
                  execution.cumulative)  # fmt: skip

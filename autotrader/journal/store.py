@@ -260,7 +260,10 @@ class Journal:
         return False
 
     def record(self, decision: DecisionRecord) -> bool:
-        """Adds a decision. False: it is there already. JournalError: another one is there under its key."""
+        """Adds a decision. False: there is one under its key already, which stays.
+
+        After a crash a moment may be judged again with more known than the first time. What was acted on is the first.
+        """
         body = {"config_hash": decision.config_hash, **decision.body}
         try:
             text = _to_json(body)
@@ -274,7 +277,7 @@ class Journal:
             return True
         old = self._execute("SELECT outcome, rule, reason, body FROM decisions WHERE key = ?", (row[0],)).fetchone()
         if old != row[6:]:
-            raise JournalError(f"{self.path}: the decision {row[0]} is there already, as {old}, not {row[6:]}")
+            log.warning("the decision %s is there already, as %s; not recorded again as %s", row[0], old, row[6:])
         return False
 
     def store_config(self, config_hash: str, params: StrategyParams, system: SystemSettings) -> None:

@@ -92,6 +92,7 @@ class Exchange:
         self._leverage = _decimal(leverage)
         self._not_shortable = frozenset(not_shortable)
         self._orders: dict[str, _Working] = {}
+        self._live: dict[str, _Working] = {}  # those that are not final, in the order of submission
         self._open: dict[str, dict[str, _Working]] = {}  # by symbol and id, in the order of submission
         self._held: dict[str, _Held] = {}
         self._prices: dict[str, float] = {}
@@ -123,6 +124,7 @@ class Exchange:
         working = _Working(order, request.intent)
         self._orders[order.client_order_id] = working
         self._open.setdefault(order.symbol, {})[order.client_order_id] = working
+        self._live[order.client_order_id] = working
         self._report(at, order)
         return order
 
@@ -154,7 +156,7 @@ class Exchange:
         """In the order of submission; of all symbols or of one."""
         if symbol is not None:
             return [working.order for working in self._open.get(symbol, {}).values()]
-        return [working.order for working in self._orders.values() if not working.order.final]
+        return [working.order for working in self._live.values()]
 
     def executions(self, since: datetime) -> list[Execution]:
         """All fills at or after `since`, in order."""
@@ -370,6 +372,7 @@ class Exchange:
     def _forget(self, working: _Working) -> None:
         orders = self._open[working.order.symbol]
         del orders[working.order.client_order_id]
+        del self._live[working.order.client_order_id]
         if not orders:
             del self._open[working.order.symbol]
 

@@ -156,13 +156,13 @@ def test_an_event_that_cannot_be_kept_is_refused_and_leaves_no_trace(path: Path)
         assert not journal.in_transaction
 
 
-def test_a_decision_is_recorded_once_and_contradicted_never(path: Path) -> None:
+def test_a_decision_is_recorded_once_and_what_was_acted_on_stays(path: Path) -> None:
     with opened(path) as journal:
         assert journal.record(DECISION)
         assert not journal.record(DECISION)
         assert journal.record(replace(DECISION, strategy=None))
-        with pytest.raises(JournalError, match="is there already"):
-            journal.record(replace(DECISION, outcome="exit"))
+        assert not journal.record(replace(DECISION, outcome="exit"))
+        assert [record.outcome for record in journal.decisions()] == [DECISION.outcome] * 2
 
 
 def test_an_unknown_number_of_a_decision_is_null(path: Path) -> None:

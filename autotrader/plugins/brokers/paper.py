@@ -25,6 +25,7 @@ from autotrader.market.exchange import Exchange, unlimited
 
 FaultKind = Literal[
     "refuse",  # submit: no such order, though nothing is wrong with it
+    "refuse_for_now",  # submit: the same, in words that say it may pass
     "reject",  # submit: taken, and rejected at once
     "delay_acknowledgement",  # submit: neither looked up, listed nor reported for a while; its fills are executions
     "unknown_lost",  # submit: no answer, and no order
@@ -115,6 +116,8 @@ class PaperBroker:
         now, name = self._clock.now(), request.client_order_id
         if self._faults.strikes("refuse", name):
             raise Refused("order refused for no reason (fault)", "40310000")
+        if self._faults.strikes("refuse_for_now", name):
+            raise Refused(f'market order rejected due to trading halt on symbol: "{request.symbol}"', "42210000")
         if self._faults.strikes("unknown_lost", name):
             raise FateUnknown(f"no answer to order {name}")
         order = self._exchange.submit(request, now)
