@@ -288,10 +288,13 @@ def projection(book: Book) -> dict[str, Any]:
 
 def play(chaos: Chaos, folder: Path) -> Outcome:
     """One run. A failure says how to repeat it."""
+    logger = logging.getLogger("autotrader")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)  # thousands of faults are warned of here
     try:
         return World(chaos, folder).run()
     except (AssertionError, JournalError, ValueError, sqlite3.Error) as error:
         raise AssertionError(f"{chaos}: {type(error).__name__}: {error}") from error
+    finally:
+        logger.setLevel(level)
 
-
-logging.getLogger("autotrader").setLevel(logging.CRITICAL)  # thousands of faults are warned of here
