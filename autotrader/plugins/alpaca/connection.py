@@ -145,13 +145,15 @@ class Connection:
     def once(self, call: Callable[[], T]) -> T:
         """One request of the client, not repeated. Unanswered or Answered where it gave no result."""
         from requests.exceptions import RequestException
+        from urllib3.exceptions import HTTPError
 
         APIError: type[Any] = _sdk("alpaca.common.exceptions", "APIError")  # noqa: N806
         try:
             return call()
         except APIError as error:
-            raise answered(error.status_code or 0, str(error), self._reset(error.response)) from error
-        except (RequestException, OSError) as error:
+            # what the client raised holds the body as it came, and a body may repeat what it was sent
+            raise answered(error.status_code or 0, str(error), self._reset(error.response)) from None
+        except (RequestException, HTTPError, OSError) as error:
             raise Unanswered(f"no answer ({type(error).__name__}: {error})") from error
         except ValueError as error:  # the client's own reading of a body that is no JSON
             raise Unanswered(f"an answer that cannot be read ({type(error).__name__})") from error
@@ -184,15 +186,19 @@ class Connection:
     def _read(self, response: Any) -> None:
         """The body, also of a server that sends it in drops: the time-out of a socket begins anew with each of them."""
         from requests.exceptions import ReadTimeout, TooManyRedirects
+        from urllib3.exceptions import HTTPError
 
         until = time.monotonic() + self.settings.read_seconds  # sockets know no other clock
         parts = []
-        for part in response.iter_content(1 << 16):
-            parts.append(part)
-            if time.monotonic() > until:
-                response.close()
-                raise ReadTimeout(f"the answer took longer than {self.settings.read_seconds:g} s")
-        response._content = b"".join(parts)
+        try:
+            while part := response.raw.read1(1 << 16, decode_content=True):
+                parts.append(part)
+                if time.monotonic() > until:
+                    raise ReadTimeout(f"the answer took longer than {self.settings.read_seconds:g} s")
+        except (HTTPError, OSError):
+            response.close()
+            raise
+        response._content, response._content_consumed = b"".join(parts), True
         if 300 <= response.status_code < 400:  # the client would read the body as an answer
             raise TooManyRedirects(f"redirected to {response.headers.get('Location', 'nowhere')}")
 
