@@ -121,6 +121,7 @@ from autotrader.cli import backtest as _backtest  # noqa: E402, F401
 from autotrader.cli import configuration as _configuration  # noqa: E402, F401
 from autotrader.cli import controls as _controls  # noqa: E402, F401
 from autotrader.cli import demo as _demo  # noqa: E402, F401
+from autotrader.cli import doctor as _doctor  # noqa: E402, F401
 from autotrader.cli import explain as _explain  # noqa: E402, F401
 from autotrader.cli import init as _init  # noqa: E402, F401
 from autotrader.cli import scan as _scan  # noqa: E402, F401

@@ -7,7 +7,7 @@ its id and every fill is in the activities. An order request is sent once; what 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -26,7 +26,8 @@ from autotrader.market.broker import (
     Refused,
     SessionHours,
 )
-from autotrader.plugins.alpaca import answers, wire
+from autotrader.market.checks import Check
+from autotrader.plugins.alpaca import answers, checks, wire
 from autotrader.plugins.alpaca.answers import Answered, Unanswered
 from autotrader.plugins.alpaca.connection import Connection
 from autotrader.plugins.alpaca.endpoints import AlpacaError, check_account
@@ -188,6 +189,13 @@ class AlpacaBroker:
     def close(self) -> None:
         if self._updates is not None:
             self._updates.close()
+
+    def checks(self, symbol: str, *, streams: bool) -> Iterator[Check]:  # noqa: ARG002  # an account is about no symbol
+        """For the doctor."""
+        yield from checks.permissions(self.connection)
+        if streams and self._updates is None:
+            where, keys, clock = self.connection.endpoints.updates, self.connection.credentials, self.connection.clock
+            yield checks.opens(TradeUpdates(where, keys, clock, None), "trading stream")
 
     # --- asking ---------------------------------------------------------------------------------------------------
 

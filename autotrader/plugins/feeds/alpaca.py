@@ -13,8 +13,9 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Self
 
 from autotrader.clock import NEW_YORK, Calendar
+from autotrader.market.checks import Check
 from autotrader.market.feed import FeedError, FeedOptions, ShareSplit, StreamedBar, window
-from autotrader.plugins.alpaca import wire
+from autotrader.plugins.alpaca import checks, wire
 from autotrader.plugins.alpaca.answers import Answered, Unanswered
 from autotrader.plugins.alpaca.connection import PATIENT, SOON, Connection
 from autotrader.plugins.alpaca.endpoints import AlpacaError
@@ -31,6 +32,7 @@ log = logging.getLogger("autotrader.alpaca")
 FIRST_SESSION = date(2016, 1, 4)  # Alpaca's history begins here
 _ROWS_A_PAGE = 10_000
 _SYMBOLS_A_REQUEST = 1_000  # of an address that servers still take; each symbol is at most 8 characters with its comma
+_LATE_SECONDS = 120.0  # of the price of what trades all the time, in a session
 _ACTIONS_A_PAGE = 1_000
 _SPLITS = ("forward_splits", "reverse_splits")
 _INVALID = re.compile(r"invalid symbols?:?\s*\(?([A-Za-z0-9./-]+)")
@@ -164,11 +166,7 @@ class AlpacaFeed:
         if self._bars is None:
             if not symbols:
                 return
-            settings = self.connection.settings
-            self._bars = MinuteBars(
-                self.connection.endpoints.bars, self.connection.credentials, self._clock, self._calendar, self._notify,
-                settings.stream_symbols, settings.silence_seconds,
-            )  # fmt: skip
+            self._bars = self._stream()
             self._bars.watch(symbols)
             self._bars.start()
         else:
@@ -195,6 +193,39 @@ class AlpacaFeed:
         self._closed = True
         if self._bars is not None:
             self._bars.close()
+
+    def checks(self, symbol: str, *, streams: bool) -> Iterator[Check]:
+        """For the doctor."""
+        yield from checks.limits(self.connection)
+        if streams and self._bars is None:
+            stream = self._stream()
+            stream.watch([symbol])
+            yield checks.opens(stream, "data stream")
+        try:
+            quote = self.quotes([symbol]).get(symbol)
+        except FeedError as error:
+            yield Check("prices", "fail", str(error), "check alpaca.data_feed against the account's subscription")
+            return
+        if quote is None:
+            yield Check("prices", "fail", f"there is no price of {symbol}", "the gap filter would see none either")
+            return
+        spread = "" if math.isnan(quote.spread_pct) else f", spread {quote.spread_pct:.2%}"
+        found = f"{symbol} at {quote.price:,.2f}, {quote.age_seconds:,.0f} s old{spread}"
+        late = checks.in_session(self.connection) and quote.age_seconds > _LATE_SECONDS
+        advice = "in a session a price should be seconds old" if late else ""
+        yield Check("prices", "warn" if late else "ok", found, advice)
+
+    def _stream(self) -> MinuteBars:
+        settings = self.connection.settings
+        return MinuteBars(
+            self.connection.endpoints.bars,
+            self.connection.credentials,
+            self._clock,
+            self._calendar,
+            self._notify,
+            settings.stream_symbols,
+            settings.silence_seconds,
+        )
 
     # --- asking -----------------------------------------------------------------------------------------------------
 
