@@ -123,10 +123,10 @@ def test_an_account_that_may_not_trade_is_found(home: Path, venue: Venue, faults
 
 
 def test_an_account_that_may_not_sell_short_is_found(home: Path, venue: Venue, faults: Faults) -> None:
-    faults.add(Fault(kind="field_set", on="GET /v2/account", field="shorting_enabled", value=False))
+    faults.add(Fault(kind="field_set", request="GET /v2/account", field="shorting_enabled", value=False))
     assert verdicts(examine(home, venue)) == {**SOUND, "shorting": "warn"}
     faults.clear()
-    faults.add(Fault(kind="field_set", on="GET /v2/account", field="equity", value="1999.99"))
+    faults.add(Fault(kind="field_set", request="GET /v2/account", field="equity", value="1999.99"))
     assert "1,999.99 USD is below 2,000" in examine(home, venue)["shorting"].found
 
 
@@ -137,15 +137,15 @@ def test_a_clock_that_is_wrong_is_found(home: Path, venue: Venue, faults: Faults
 
 
 def test_a_calendar_that_disagrees_is_found(home: Path, venue: Venue, faults: Faults) -> None:
-    faults.add(Fault(kind="field_set", on="GET /v2/calendar", field="close", value="13:00"))
+    faults.add(Fault(kind="field_set", request="GET /v2/calendar", field="close", value="13:00"))
     found = examine(home, venue)
     assert verdicts(found) == {**SOUND, "calendar": "fail"}
     assert "2019-02-11, 2019-02-12, 2019-02-13 ..." in found["calendar"].found
 
 
 def test_data_that_is_missing_is_found(home: Path, venue: Venue, faults: Faults) -> None:
-    faults.add(Fault(kind="field_set", on="GET /v2/stocks/bars", field="bars", value={}))
-    faults.add(Fault(kind="field_removed", on="GET /v2/stocks/snapshots", field="SPY"))
+    faults.add(Fault(kind="field_set", request="GET /v2/stocks/bars", field="bars", value={}))
+    faults.add(Fault(kind="field_removed", request="GET /v2/stocks/snapshots", field="SPY"))
     assert verdicts(examine(home, venue)) == {**SOUND, "data": "fail", "prices": "fail"}
 
 
