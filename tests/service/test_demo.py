@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Mapping
 from datetime import date, time, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
+from pyarrow import parquet
 
 from autotrader.batch.files import filtered_path, read_batch_result, read_filtered, result_path
 from autotrader.core import events as ev
@@ -325,3 +329,37 @@ def test_a_demo_uses_the_trader_that_everything_else_uses() -> None:
     from autotrader.service import demo
 
     assert demo.Trader is engine.Trader is Trader
+
+
+# --- gaps in the minutes ------------------------------------------------------------------------------------------
+
+
+def test_minutes_without_a_bar_or_a_price_are_waited_out_and_not_counted(tmp_path: Path, month: Played) -> None:
+    trade = next(t for t in month.book.trades if t.plan.group == "CONFIRM" and t.sessions_held)
+    day = trade.entered_at.date()
+    made = Playback(PanelFeed(bars()), CALENDAR).day(day, [trade.symbol]).bars[trade.symbol]
+    rows = [minute for minute in range(390) if minute not in {15, 16}]
+    random.Random(1).shuffle(rows)  # a file may be in any order
+    columns = {name: pa.array(getattr(made, name)[rows]) for name in FIELDS}
+    unpriced = pa.array([minute in range(100, 111) for minute in rows])
+    columns["close"] = pc.if_else(unpriced, None, columns["close"])
+    opens = CALENDAR.opens_at(day)
+    starts = [opens + timedelta(minutes=minute) for minute in rows]
+    folder = tmp_path / "minutes"
+    folder.mkdir()
+    parquet.write_table(
+        pa.table({
+            "symbol": [trade.symbol] * len(rows),
+            "ts": pa.array(starts, pa.timestamp("us", "America/New_York")),
+            **columns,
+        }),
+        folder / "m.parquet",
+    )  # fmt: skip
+    played = play(tmp_path, len(CALENDAR.sessions(START, day)), START, minutes=folder)
+    held = played.book.positions[trade.symbol]
+    assert held.entered_at == opens + timedelta(minutes=17), "the order waited for the first bar"
+    assert held.entry_price == pytest.approx(made.open[17])
+    assert held.bars_held == 390 - 17 - 11
+    seen = [minute for minute in range(17, 390) if minute not in range(100, 111)]
+    assert held.best_price == pytest.approx(max(made.high[seen].max(), held.entry_price))
+    assert held.worst_price == pytest.approx(min(made.low[seen].min(), held.entry_price))
