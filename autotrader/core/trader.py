@@ -135,6 +135,7 @@ class Trader:
         self._plan: Plan | None = None
         self._alive: list[Filtered] = []
         self._watches: dict[str, _Watch] = {}
+        self._stops: dict[str, tuple[float, ev.EntryPlan, float | None]] = {}  # asked for on every bar, rarely new
 
     # --- the session --------------------------------------------------------------------------------------------
 
@@ -320,6 +321,12 @@ class Trader:
 
     def _protective_price(self, held: HeldPosition) -> float | None:
         """Where a position's protective stop lies, to the tick; None: it has none."""
+        known = self._stops.get(held.symbol)
+        if known is None or known[0] != held.entry_price or known[1] is not held.plan:
+            known = self._stops[held.symbol] = held.entry_price, held.plan, self._stop_price(held)
+        return known[2]
+
+    def _stop_price(self, held: HeldPosition) -> float | None:
         rulebook = self._rulebooks[held.plan.config_hash]
         if not rulebook.params.exit.protective_stop.enabled:
             return None

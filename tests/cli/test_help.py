@@ -67,7 +67,15 @@ def test_light_commands_import_nothing_heavy(arguments: list[str], tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md", "docs/operations.md"]
+    "name",
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "docs/architecture.md",
+        "docs/operations.md",
+        "docs/trading-day.md",
+    ],
 )
 def test_the_documents_name_commands_and_files_that_exist(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
