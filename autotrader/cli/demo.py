@@ -88,11 +88,12 @@ def demo(
     own_home = home is not None or context.obj is not None
     state = folder / system.paths.data if own_home else folder / "data" / "demo"
     feed = open_feed(configuration, folder, Calendar(), data=data, seed=seed)
+    source = data or (inside(folder, system.feed.path) if feed.name == "files" else None)
     members = load_universe(universe or inside(folder, system.universe))
     options = DemoOptions(
         folder=state, days=days, start=None if start is None else start.date(), cash=cash,
         seed=system.feed.seed if seed is None else seed, mode="path" if market == "path" else "minutes",
-        minutes=data if data is not None and data.is_dir() else None, slippage_bps=slippage,
+        minutes=source if source is not None and source.is_dir() else None, slippage_bps=slippage,
         commission=commission, borrow=borrow, splits=told_splits(configuration, folder, feed, data),
     )  # fmt: skip
     account = AccountOf(cash)

@@ -39,6 +39,7 @@ from autotrader.market.playback import Mode, Playback
 from autotrader.market.splits import AsOf
 from autotrader.market.universe import Member
 from autotrader.plugins.brokers.paper import PaperBroker
+from autotrader.service.timetable import GAP_FILTER, SCAN
 from autotrader.settings import Batch
 from autotrader.validation.load import Configuration
 
@@ -168,7 +169,8 @@ class Demo:
         for session in self.sessions:
             self._play(session, desk, stage, playback)
             self._clock.advance_to(self._at(session, self._batch.scan_time))
-            self._scan(session)
+            if self._scan(session):
+                desk.finish(SCAN)
         return desk
 
     def _play(self, session: date, desk: Desk, stage: VirtualSession, playback: Playback) -> None:
@@ -202,21 +204,22 @@ class Demo:
         )
         write_record(filtered_path(self._results, before), record)
         desk.record(judged)
-        desk.finish("gap_filter")
+        desk.finish(GAP_FILTER)
         self._tell(Morning(session, record))
         return read_filtered(filtered_path(self._results, before))
 
-    def _scan(self, session: date) -> None:
-        """The night's scan; without one there are no entries, but exits still know the day's bars."""
+    def _scan(self, session: date) -> bool:
+        """The night's scan. False: there is none, and no entries; exits know the day's bars all the same."""
         self._view = self._scanner.look(AsOf(self._feed, self._options.splits or ()), session)
         try:
             result = self._scanner.judge(self._view, session)
         except ScanError as error:
             self._tell(Night(session, None, str(error)))
-            return
+            return False
         record = to_record(result, list(self._configuration.enabled), self._clock.now(), 0.0)
         write_record(result_path(self._results, session), record)
         self._tell(Night(session, record))
+        return True
 
     def _day_of(self, _config_hash: str, symbol: str) -> Day:
         """The last night's values of a held symbol."""

@@ -48,7 +48,7 @@ def test_holidays_are_left_out_and_a_half_day_ends_at_one(tmp_path: Path) -> Non
     closed = [event.at.time() for event in played.events() if isinstance(event, ev.SessionClosed)]
     assert closed == [time(13), time(16), time(16)]
     on_the_half_day = [event.at.time() for event in played.events() if event.at.date() == date(2019, 11, 29)]
-    assert max(on_the_half_day) == time(13)
+    assert [at for at in on_the_half_day if at > time(13)] == [time(20)], "the evening's scan"
 
 
 def test_without_a_start_the_last_session_of_the_data_is_the_last_one_played(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_each_session_is_scanned_the_evening_before_filtered_entered_in_both_gro
         named = dict(found)
         assert named["gap_filter"] == time(9, 25)
         assert (named["enter:moo"], named["enter:confirmation"]) == (NINE_THIRTY, NINE_FORTY_FIVE)
-        assert named["close"] == time(16)
+        assert (named["close"], named["scan"]) == (time(16), time(20))
 
 
 def test_entries_are_sent_at_their_groups_times_and_never_more_than_three_a_session(month: Played) -> None:
