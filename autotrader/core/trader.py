@@ -88,6 +88,7 @@ class Observer(Protocol):
 class _Watch:
     """A held position under observation in this session."""
 
+    config_hash: str
     day: Day
     fixed: dict[str, Scalar]
     rules: RuleSet
@@ -350,17 +351,32 @@ class Trader:
         if watch is not None and watch.since != held.entered_at:
             watch = None  # of a position that was left earlier in the session
         # what a later fill of the same entry changes is the price, and with it the distances
-        if watch is None or watch.fixed["entry_price"] != held.entry_price:
+        if (
+            watch is None
+            or watch.fixed["entry_price"] != held.entry_price
+            or watch.config_hash != held.plan.config_hash
+        ):
             engine = ExitRuleEngine(self._rulebooks[held.plan.config_hash])
             day = self._day_of(held.plan.config_hash, symbol)
             rules = engine.rules(held, on_path=on_path)
-            fresh = _Watch(day, engine.fixed(held, day), rules, rules.no_streaks, held.entered_at)
+            config_hash = held.plan.config_hash
+            fresh = _Watch(config_hash, day, engine.fixed(held, day), rules, rules.no_streaks, held.entered_at)
             if watch is not None:
-                fresh.streaks, fresh.last = watch.streaks, watch.last
+                fresh.last = watch.last
+                if watch.config_hash == config_hash:
+                    fresh.streaks = watch.streaks
             else:  # the session's bars come from the first on, after a restart as well
                 held.bars_held = held.bars_before
             self._watches[symbol] = watch = fresh
         return watch
+
+    def renew_days(self) -> None:
+        """The daily values have been had only now: what is watched is judged with them from here on."""
+        for symbol, watch in self._watches.items():
+            held = self.book.positions.get(symbol)
+            if held is not None:
+                watch.day = self._day_of(held.plan.config_hash, symbol)
+                watch.fixed = ExitRuleEngine(self._rulebooks[held.plan.config_hash]).fixed(held, watch.day)
 
     def _judge(
         self,
