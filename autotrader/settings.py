@@ -570,6 +570,17 @@ class Watch(_Model):
     )
 
 
+class Service(_Model):
+    """How `autotrader run` watches the running session."""
+
+    bar_grace_seconds: Positive = Field(
+        default=5.0, description="How long after a minute's end its bars are waited for before they are asked for."
+    )
+    silence_seconds: Positive = Field(
+        default=90.0, description="A stream without any bar for so long in a session is told as trouble, in seconds."
+    )
+
+
 class SystemSettings(_Model):
     """What the operator decides: data, broker, files, logging. Nothing here changes a trading decision."""
 
@@ -584,6 +595,7 @@ class SystemSettings(_Model):
     logging: Logging = Field(default_factory=Logging, description="What is logged.")
     alerts: Alerts = Field(default_factory=Alerts, description="Who is told when something needs a person.")
     watch: Watch = Field(default_factory=Watch, description="How others see that the service is alive.")
+    service: Service = Field(default_factory=Service, description="How the running session is watched.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,6 +124,7 @@ from autotrader.cli import demo as _demo  # noqa: E402, F401
 from autotrader.cli import doctor as _doctor  # noqa: E402, F401
 from autotrader.cli import explain as _explain  # noqa: E402, F401
 from autotrader.cli import init as _init  # noqa: E402, F401
+from autotrader.cli import run as _run  # noqa: E402, F401
 from autotrader.cli import scan as _scan  # noqa: E402, F401
 from autotrader.cli import simulate as _simulate  # noqa: E402, F401
 from autotrader.cli import stages as _stages  # noqa: E402, F401
