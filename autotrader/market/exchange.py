@@ -133,20 +133,40 @@ class Exchange:
 
         Refused: there is no such order, or it is final.
         """
-        working = self._orders.get(client_order_id)
-        if working is None:
-            raise Refused(f"order not found for {client_order_id}", "40410000")
-        if working.order.final:
-            raise Refused(f'order is already in "{working.order.status}" state', "42210000")
+        working = self._cancelable(client_order_id)
         if too_late:
             working.order = replace(working.order, status="pending_cancel")
             self._report(at, working.order)
         else:
             self._end(working, "canceled", at)
 
+    def replace_order(self, client_order_id: str, request: OrderRequest, at: datetime) -> BrokerOrder:
+        """Takes another order in the place of an open one, whose shares it may use; the old one ends as canceled.
+
+        Refused: there is no such order, it is final, or the new one is refused; then the old one stays.
+        """
+        old = self._cancelable(client_order_id)
+        self._forget(old)
+        try:
+            order = self.submit(request, at)
+        except Refused:
+            self._open.setdefault(old.order.symbol, {})[client_order_id] = old
+            raise
+        old.order = replace(old.order, status="canceled", reason=f"replaced by {order.client_order_id}")
+        self._report(at, old.order)
+        return order
+
     def reject(self, client_order_id: str, at: datetime, reason: str) -> None:
         """The exchange turns away an open order that the broker had taken."""
         self._end(self._orders[client_order_id], "rejected", at, reason)
+
+    def _cancelable(self, client_order_id: str) -> _Working:
+        working = self._orders.get(client_order_id)
+        if working is None:
+            raise Refused(f"order not found for {client_order_id}", "40410000")
+        if working.order.final:
+            raise Refused(f'order is already in "{working.order.status}" state', "42210000")
+        return working
 
     def order(self, client_order_id: str) -> BrokerOrder | None:
         working = self._orders.get(client_order_id)

@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from autotrader.errors import AutotraderError
 from autotrader.simulator import account
 from autotrader.simulator.control import control_routes
 from autotrader.simulator.data import LATEST
@@ -33,6 +34,10 @@ def build_app(simulator: Simulator, cut: Cut) -> ASGIApp:
     @api.exception_handler(RequestValidationError)
     async def unreadable(_: Request, error: RequestValidationError) -> Response:
         return answer({"code": 40010001, "message": str(error.errors()[0]["msg"])}, 422)
+
+    @api.exception_handler(AutotraderError)
+    async def failed(_: Request, error: AutotraderError) -> Response:
+        return answer({"code": 50010000, "message": str(error)}, 500)
 
     @api.exception_handler(404)
     async def nowhere(_: Request, __: Exception) -> Response:
@@ -102,6 +107,10 @@ def trading_routes(simulator: Simulator) -> APIRouter:
         orders.cancel(order_id)
         await simulator.flush()
         return Response(status_code=204)
+
+    @routes.patch("/orders/{order_id}")
+    async def replace(order_id: str, request: Request) -> Response:
+        return await done(orders.replace(order_id, await _body(request)))
 
     @routes.get("/positions")
     async def get_positions() -> Response:

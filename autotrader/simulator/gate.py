@@ -15,7 +15,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from autotrader.simulator.faults import Fault, Faults
-from autotrader.simulator.wire import answer
+from autotrader.simulator.wire import answer, uuid_of
 
 HTML = "<html><head><title>{0}</title></head><body><center><h1>{0}</h1></center></body></html>"
 PAGES = {"502": "502 Bad Gateway", "503": "503 Service Temporarily Unavailable", "504": "504 Gateway Time-out"}
@@ -64,6 +64,7 @@ class Gate:
         self._faults = faults
         self._cut = cut
         self._limits = limits
+        self._answered = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope.get("path", "")
@@ -106,7 +107,9 @@ class Gate:
             await self._fail(fault, scope, receive, send, kept)
             return
         body = _edited(kept.body, edits) if edits else kept.body
-        extra = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        self._answered += 1
+        named = {**headers, "X-Request-ID": uuid_of("request", self._answered)}
+        extra = [(name.lower().encode(), value.encode()) for name, value in named.items()]
         rest = [(name, value) for name, value in kept.headers if name != b"content-length"]
         length = (b"content-length", str(len(body)).encode())
         await send({"type": "http.response.start", "status": kept.status, "headers": [*rest, length, *extra]})

@@ -32,7 +32,8 @@ OPENS = time(9, 30)
 GOOD_FOR = timedelta(days=90)  # "good till canceled"
 SHORT_EQUITY = 2000  # USD, the least for selling short
 
-TIMES = {"filled": "filled_at", "canceled": "canceled_at", "expired": "expired_at", "rejected": "failed_at"}
+TIMES = {"filled": "filled_at", "canceled": "canceled_at", "expired": "expired_at", "rejected": "failed_at",
+         "replaced": "replaced_at"}  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -45,7 +46,6 @@ class Record:
     intent: PositionIntent
     created_at: datetime
     updated_at: datetime
-    source: Json
     times: dict[str, datetime] = field(default_factory=dict)
     replaced_by: str | None = None
     replaces: str | None = None
@@ -92,11 +92,7 @@ class Orders:
             order = exchange.submit(request, now)
         except Refused as refused:
             raise self._refusal(refused, request) from refused
-        number = len(self._records) + 1
-        record = Record(
-            number, uuid_of(self._seed, "order", number), order.client_order_id, request.intent, now, now, dict(body)
-        )
-        self._records[record.id] = self._by_client_id[order.client_order_id] = record
+        record = self._recorded(order, request)
         if self._faults.strike("reject_order", order.client_order_id, symbol=order.symbol):
             exchange.reject(order.client_order_id, now, "rejected by the exchange")
         elif self.at_once and order.type == "market" and price is not None and self._world.is_open():
@@ -106,11 +102,41 @@ class Orders:
             accepted["status"] = "pending_new"
         return accepted
 
+    def replace(self, order_id: str, body: Mapping[str, Any]) -> Json:
+        """PATCH: a new order with another quantity, time in force, stop price or client order id."""
+        record = self._record(order_id)
+        old = self._order(record)
+        if old.status == "pending_cancel":
+            raise ApiError(422, "order is pending cancel", 42210000)
+        self._refuse_auction(old)
+        quantity = old.quantity if body.get("qty") is None else _quantity(body, old.symbol)
+        if quantity <= old.filled_quantity:
+            raise ApiError(422, "qty must be > filled_qty", 42210000)
+        asked = _price(body, "stop_price")
+        name = str(body.get("client_order_id") or uuid_of(self._seed, "client", len(self._records) + 1))
+        force = _one_of({"time_in_force": old.time_in_force, **body}, "time_in_force", get_args(TimeInForce))
+        stop = old.stop_price if asked is None else asked
+        request = OrderRequest(
+            name, old.symbol, old.side, quantity - old.filled_quantity, record.intent, old.type, force, stop
+        )
+        try:
+            order = self._world.exchange.replace_order(record.client_order_id, request, self._world.now)
+        except Refused as refused:
+            raise self._refusal(refused, request) from refused
+        new = self._recorded(order, request)
+        record.replaced_by, new.replaces = new.id, record.id
+        return self.payload(new, order)
+
+    def _recorded(self, order: BrokerOrder, request: OrderRequest) -> Record:
+        number, now = len(self._records) + 1, self._world.now
+        record = Record(number, uuid_of(self._seed, "order", number), order.client_order_id, request.intent, now, now)
+        self._records[record.id] = self._by_client_id[order.client_order_id] = record
+        return record
+
     def cancel(self, order_id: str) -> None:
         record = self._record(order_id)
         order = self._order(record)
-        if order.time_in_force == "opg" and self._opening_auction():
-            raise ApiError(422, "opg orders cannot be canceled after 9:28am", 42210000)
+        self._refuse_auction(order)
         late = self._faults.strike("slow_cancel", record.client_order_id, symbol=order.symbol)
         if order.status == "pending_cancel":
             raise ApiError(422, f'order is already in "{order.status}" state', 42210000)
@@ -208,9 +234,11 @@ class Orders:
             )
             raise ApiError(422, message, 42210000)
 
-    def _opening_auction(self) -> bool:
+    def _refuse_auction(self, order: BrokerOrder) -> None:
+        """Orders for the opening stay from 9:28 on."""
         now = self._world.now.astimezone(NEW_YORK).time()
-        return self._world.session is not None and OPG_UNTIL <= now < OPENS
+        if order.time_in_force == "opg" and self._world.session is not None and OPG_UNTIL <= now < OPENS:
+            raise ApiError(422, "opg orders cannot be canceled or replaced after 9:28am", 42210000)
 
     def _refuse_over_limit(self, request: OrderRequest) -> None:
         """What the account may not do, also by faults."""
@@ -219,6 +247,9 @@ class Orders:
         opens = request.intent in ("buy_to_open", "sell_to_open")
         if request.intent == "sell_to_open" and self._faults.state("hard_to_borrow", request.symbol):
             raise ApiError(422, f'asset "{request.symbol}" cannot be sold short', 42210000)
+        if request.time_in_force == "gtc" and self._faults.state("hard_to_borrow", request.symbol):
+            what = f'only day orders are allowed for hard-to-borrow asset "{request.symbol}"'
+            raise ApiError(422, what, 42210000)
         price = self._world.exchange.last_price(request.symbol)
         limit = self._faults.holds("buying_power") if opens else None
         if limit is not None and price is not None and request.quantity * price > Decimal(str(limit.value or 0)):
@@ -267,9 +298,9 @@ class Orders:
         order, execution = update.order, update.execution
         record = self._by_client_id[order.client_order_id]
         record.updated_at = update.at
-        if order.status in TIMES:
-            record.times[TIMES[order.status]] = update.at
-        event: str = order.status
+        event = self._status(record, order)
+        if event in TIMES:
+            record.times[TIMES[event]] = update.at
         more: Json = {}
         number = len(self.fills) + 1
         if execution is not None:
@@ -303,11 +334,9 @@ class Orders:
                 exchange.cancel(order.client_order_id, self._world.now)
 
     def payload(self, record: Record, order: BrokerOrder) -> Json:
-        status: str = order.status
+        status = self._status(record, order)
         if status == "accepted" and self._world.is_open():
             status = "new"
-        if record.replaced_by is not None:
-            status = "replaced"
         return {
             "id": record.id,
             "client_order_id": record.client_order_id,
@@ -346,6 +375,9 @@ class Orders:
             "subtag": None,
             "source": None,
         }
+
+    def _status(self, record: Record, order: BrokerOrder) -> str:
+        return "replaced" if record.replaced_by is not None and order.status == "canceled" else order.status
 
 
 @dataclass(frozen=True, slots=True)

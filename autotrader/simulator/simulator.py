@@ -86,7 +86,8 @@ class Simulator:
         )  # fmt: skip
         self.halted: set[str] = set()
         self.world = World(history, exchange, calendar, start, self._is_halted)
-        self.faults.now = lambda: self.world.now
+        self._telling: datetime | None = None  # the time of what is told just now, which may lie before the world's
+        self.faults.now = lambda: self._telling or self.world.now
         self.orders = Orders(self.world, self.faults, options.seed)
         self.account = Account(self.world, self.orders, self.faults, ACCOUNT, names, options.payload)
         self.data = MarketData(self.world, self.faults, options.plan, options.spread)
@@ -120,6 +121,7 @@ class Simulator:
         async with self._moving:
             for happening in self.world.advance(to):
                 self._tell(happening)
+            self._telling = None
             await self.flush()
         return self.state()
 
@@ -127,6 +129,7 @@ class Simulator:
         """Sends what the streams have to say now, after a request too."""
         for report in self.world.reports():
             self._tell(report)
+        self._telling = None
         await self.trade_updates.flush()
         await self.bars.flush(self.world.now)
 
@@ -139,6 +142,7 @@ class Simulator:
         }
 
     def _tell(self, happening: Happening) -> None:
+        self._telling = happening.at
         match happening:
             case Reported(update, position):
                 self.trade_updates.put(self.orders.take_in(update, position))
@@ -146,7 +150,7 @@ class Simulator:
                     self.account.positions_changed()
             case MinuteEnded():
                 self.bars.put_minute(happening)
-            case Opened(_, at, waiting):
+            case Opened(at, waiting):
                 for order in waiting:
                     self.trade_updates.put(self.orders.take_in(OrderUpdate(at, replace(order, status="new"))))
             case Morning():

@@ -186,16 +186,16 @@ class TradeStream(Stream):
             await close(socket)
 
     def put(self, update: Json) -> None:
-        self.queue.append(update)
+        """An update, with the faults that strike it."""
+        self.queue += self._distorted(update)
 
     async def flush(self) -> None:
-        """Sends what was put, with the faults that are due."""
-        updates, self.queue = self.queue, []
-        for update in updates:
-            for message in self._distorted(update):
-                link = self.link
-                if link is not None and self._listening:
-                    await self.send(lambda m=message, s=link.socket: self._say(s, m), 1)  # type: ignore[misc]
+        """Sends what was put."""
+        messages, self.queue = self.queue, []
+        for message in messages:
+            link = self.link
+            if link is not None and self._listening:
+                await self.send(lambda m=message, s=link.socket: self._say(s, m), 1)  # type: ignore[misc]
 
     def _distorted(self, update: Json) -> list[Json]:
         about, of = update["order"]["client_order_id"], {"event": update["event"], "symbol": update["order"]["symbol"]}

@@ -25,6 +25,10 @@ class MinuteEnded:
     start: datetime
     bars: tuple[tuple[str, MinuteBar], ...]
 
+    @property
+    def at(self) -> datetime:
+        return self.start + MINUTE
+
 
 @dataclass(frozen=True, slots=True)
 class Reported:
@@ -33,19 +37,22 @@ class Reported:
     update: OrderUpdate
     position: int
 
+    @property
+    def at(self) -> datetime:
+        return self.update.at
+
 
 @dataclass(frozen=True, slots=True)
 class Morning:
     """04:00 of a session: its splits are applied."""
 
-    session: date
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
     """waiting: the orders that were accepted while the market was closed."""
 
-    session: date
     at: datetime
     waiting: tuple[BrokerOrder, ...]
 
@@ -55,6 +62,7 @@ class Closed:
     """equity: at the close, USD."""
 
     session: date
+    at: datetime
     equity: Decimal
 
 
@@ -174,17 +182,17 @@ class World:
             self.before_open()
             told = self.reports()
             self._apply_splits(session)
-            return [*told, *self.reports(), Morning(session)]
+            return [*told, *self.reports(), Morning(at)]
         opens, closes = self.calendar.opens_at(session), self.calendar.closes_at(session)
         if at == opens:
             waiting = [order for order in self.exchange.open_orders() if order.status == "accepted"]
-            return [Opened(session, at, tuple(waiting))]
+            return [Opened(at, tuple(waiting))]
         if not opens < at <= closes or (at - opens) % MINUTE:
             return []
         told = [self._minute(session, at - MINUTE)]
         if at == closes:
             self.exchange.close_session(at)
-            told += [*self.reports(), Closed(session, self.exchange.account().equity)]
+            told += [*self.reports(), Closed(session, at, self.exchange.account().equity)]
         return told
 
     def _minute(self, session: date, start: datetime) -> MinuteEnded:

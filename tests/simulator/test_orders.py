@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from alpaca.common.exceptions import APIError
 from alpaca.trading.enums import OrderSide, TimeInForce
-from alpaca.trading.requests import MarketOrderRequest, StopOrderRequest
+from alpaca.trading.requests import MarketOrderRequest, ReplaceOrderRequest, StopOrderRequest
 
 from tests.simulator.conftest import MINUTE, Desk, Start, at
 
@@ -94,6 +94,23 @@ def test_a_cancel_is_asked_for_and_a_final_order_has_none(start: Start) -> None:
         422, {"code": 42210000, "message": 'order is already in "canceled" state'},
     )  # fmt: skip
     assert desk.call("DELETE", "/v2/orders/00000000-0000-4000-a000-000000000000").json()["code"] == 40410000
+
+
+def test_an_order_is_replaced_by_one_with_another_price(start: Start) -> None:
+    desk = bought(start)
+    stop = place(desk, side="sell", type="stop", stop_price=1, time_in_force="gtc")
+    updates = desk.updates()
+    changed = desk.trading.replace_order_by_id(stop["id"], ReplaceOrderRequest(stop_price=2, client_order_id="higher"))
+    assert (changed.stop_price, changed.qty, str(changed.replaces)) == ("2", "10", stop["id"])
+    old = desk.get(f"/v2/orders/{stop['id']}")
+    assert (old["status"], old["replaced_by"], old["canceled_at"]) == ("replaced", str(changed.id), None)
+    assert [order["client_order_id"] for order in desk.get("/v2/orders")] == ["higher"]
+    desk.until(lambda: {update.event for update in updates} == {"new", "replaced"})
+    refused = desk.call("PATCH", f"/v2/orders/{changed.id}", json={"qty": "11"})
+    assert refused.json()["message"] == "insufficient qty available for order (requested: 11, available: 10)"
+    assert desk.get(f"/v2/orders/{changed.id}")["status"] == "new"
+    assert desk.get("/v2/positions/AAPL")["qty_available"] == "0"
+    assert desk.call("PATCH", f"/v2/orders/{stop['id']}", json={"qty": "5"}).status_code == 422
 
 
 def test_all_orders_are_canceled_at_once(start: Start) -> None:
@@ -224,6 +241,8 @@ def test_a_short_needs_equity_and_shares_to_borrow(start: Start) -> None:
     assert (position["qty"], position["side"], position["qty_available"]) == ("-10", "short", "-10")
     assert float(position["market_value"]) < 0
     desk.control("faults", {"add": [{"kind": "hard_to_borrow", "symbol": "MSFT"}]})
+    kept = desk.order(symbol="MSFT", time_in_force="gtc").json()
+    assert kept["message"] == 'only day orders are allowed for hard-to-borrow asset "MSFT"'
     refused = desk.order(symbol="MSFT", side="sell")
     assert refused.json() == {"code": 42210000, "message": 'asset "MSFT" cannot be sold short'}
     assert desk.get("/v2/assets/MSFT")["borrow_status"] == "hard_to_borrow"
