@@ -18,7 +18,7 @@ from autotrader.market.playback import DailyBar, MinuteBar, Playback
 
 PRICES = FIELDS[:4]
 AHEAD = timedelta(days=120)  # read beyond what is asked for, so that a run that moves on rarely reads again
-REMEMBERED = 3000  # symbol-sessions of minutes, 20 kB each
+REMEMBERED = 1200  # symbol-sessions of minutes, up to 0.1 MB each
 
 
 class History:

@@ -49,6 +49,8 @@ class Server:
 
             def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
                 super().connection_made(transport)
+                for peer in [peer for peer, other in transports.items() if other.is_closing()]:
+                    del transports[peer]
                 transports[transport.get_extra_info("peername")[:2]] = transport
 
         app = build_app(self.simulator, self._cut)
@@ -65,20 +67,24 @@ class Server:
         try:
             await self.uvicorn.serve(sockets=[self._socket])
         finally:
-            ticking.cancel()
             self._socket.close()
+        if ticking.done():
+            await ticking  # a market that cannot go on ends the server, and says why
+        ticking.cancel()
 
     async def _tick(self, stops: Callable[[], bool]) -> None:
         """Moves a clock that runs, and looks whether to stop."""
         loop = asyncio.get_running_loop()
         last = loop.time()
-        while not stops():
-            await asyncio.sleep(TICK)
-            elapsed, last = loop.time() - last, loop.time()
-            if self.simulator.speed:
-                world = self.simulator.world
-                await self.simulator.step(world.now + timedelta(seconds=elapsed * self.simulator.speed))
-        self.uvicorn.should_exit = True
+        try:
+            while not stops():
+                await asyncio.sleep(TICK)
+                elapsed, last = loop.time() - last, loop.time()
+                if self.simulator.speed:
+                    world = self.simulator.world
+                    await self.simulator.step(world.now + timedelta(seconds=elapsed * self.simulator.speed))
+        finally:
+            self.uvicorn.should_exit = True
 
     def _cut(self, scope: Scope, flush: bool) -> None:
         transport = self._transports.pop(tuple(scope["client"]), None)

@@ -214,9 +214,8 @@ class World:
 
     def _apply_splits(self, session: date) -> None:
         for split in self.history.splits(self.history.symbols, session, session):
-            before = self.last_close(split.symbol)
-            price = 0.0 if before is None else before.price * split.old / split.new
-            self.exchange.split(split.symbol, split.new, split.old, price)
+            before = self.exchange.last_price(split.symbol) or Decimal(0)  # one that is held has had a price
+            self.exchange.split(split.symbol, split.new, split.old, float(before) * split.old / split.new)
 
     def _morning(self, session: date) -> datetime:
         return datetime.combine(session, PRE_MARKET, NEW_YORK)

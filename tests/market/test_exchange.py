@@ -387,6 +387,43 @@ def test_a_cancel_that_is_too_late_ends_what_the_market_did_not_fill() -> None:
     assert (order.status, order.filled_quantity) == ("canceled", 4)
 
 
+def test_an_order_takes_the_place_of_another_and_its_shares() -> None:
+    market = holding()
+    market.submit(stop("first", "sell_to_close", "90"), OPEN + MINUTE)
+    market.replace_order("first", stop("second", "sell_to_close", "95"), OPEN + MINUTE)
+    old = market.order("first")
+    assert old is not None
+    assert (old.status, old.reason) == ("canceled", "replaced by second")
+    assert [order.client_order_id for order in market.open_orders()] == ["second"]
+    bar(market, 1, 96, low=94)
+    assert fills(market)[-1] == ("second", 10, Decimal(95))
+
+
+def test_an_order_stays_where_the_one_in_its_place_is_refused() -> None:
+    market = holding()
+    market.submit(stop("first", "sell_to_close", "90"), OPEN + MINUTE)
+    market.drain_updates()
+    with pytest.raises(Refused, match="insufficient qty"):
+        market.replace_order("first", stop("second", "sell_to_close", "95", 11), OPEN + MINUTE)
+    assert (status(market, "first"), market.available("A"), market.drain_updates()) == ("new", 0, [])
+    bar(market, 1, 89)
+    assert fills(market)[-1][0] == "first"
+    with pytest.raises(Refused, match='already in "filled" state'):
+        market.replace_order("first", stop("third", "sell_to_close", "95"), OPEN + MINUTE)
+    assert market.order("third") is None
+
+
+@pytest.mark.parametrize(("quantity", "average"), [(15, "103.3333"), (4, "100"), (0, None), (-3, "110"), (10, "100")])
+def test_a_position_is_made_by_hand_at_a_price(quantity: int, average: str | None) -> None:
+    market = holding()
+    market.trade_by_hand("A", quantity, Decimal(110))
+    assert market.position("A") == quantity
+    assert market.account().cash == 99_000 - (quantity - 10) * 110
+    found = {item.symbol: round(item.average_price, 4) for item in market.positions()}
+    assert found == ({} if average is None else {"A": Decimal(average)})
+    assert len(market.executions(OPEN)) == 1, "it is no order's fill"
+
+
 def test_a_cancel_that_is_pending_at_the_close_is_done_then() -> None:
     market = exchange()
     market.submit(request("one", "buy_to_open"), OPEN)
