@@ -88,7 +88,8 @@ def test_a_key_is_what_makes_the_event_the_only_one() -> None:
         "SessionOpened:2024-07-01", "Ordered:t-1", "Ordered:t-2", "Filled:t-1:4", f"OrderEnded:t-1:{at}",
         f"Marked:A:{at}:5:1e-09:1e+300", "Split:2024-07-01:A", "Charged:2024-07-01:A", "SessionClosed:2024-07-01",
         "StageDone:2024-07-01:enter:moo:", f"DrawdownReset:{at}", "Ordered:t-3", f"Leaving:A:{at}", f"Revived:t-1:{at}",
-        "StageDone:2024-07-01:gap_filter:2024-06-28_filtered.json sha256:00", f"StageFailed:2024-07-01:scan:{at}", f"Difference:position:A:{at}",
+        "StageDone:2024-07-01:gap_filter:2024-06-28_filtered.json sha256:00",
+        f"StageFailed:2024-07-01:scan:{at}", f"Difference:position:A:{at}",
         f"Resolved:position:A:{at}", f"Corrected:A:{at}", f"Paused:{at}", f"Resumed:{at}", f"Flattened:{at}:False",
         f"ConfigAdopted:A:{at}", "Asked:r-1", f"Alerted:A:{at}",
     ]  # fmt: skip
