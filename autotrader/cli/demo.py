@@ -17,6 +17,7 @@ from autotrader.cli.app import (
     config_folder,
     console,
     home_folder,
+    print_error,
     progress,
     sound_configuration,
 )
@@ -115,10 +116,14 @@ def demo(
         typer.echo(json.dumps(account.as_json(trades, state), indent=1))
     else:
         story.end(trades, desk.trader.prices, cash, account.equity)
+    desk.journal.close()
+    if not account.scans:
+        print_error("no night had a scan with a result, so nothing could be entered")
+        raise typer.Exit(1)
+    if story is not None:
         # the state lies in DIR/data, or beside a deployment's own in ./data/demo
         where = f" --home {shlex.quote(str(folder))}" if own_home else " --demo"
         story.hints(trades[0].symbol if trades else members[0].symbol, where, str(state))
-    desk.journal.close()
 
 
 class AccountOf:
@@ -126,6 +131,7 @@ class AccountOf:
 
     def __init__(self, cash: float) -> None:
         self.equity = self._cash = cash
+        self.scans = 0  # with a result
         self._scan: dict[str, Any] = {}
         self._day: dict[str, Any] = {}
         self._sessions: list[dict[str, Any]] = []
@@ -137,6 +143,7 @@ class AccountOf:
         match tale:
             case Night():
                 record = tale.record
+                self.scans += record is not None
                 self._scan = {"regime": None, "scanned": 0, "signals": 0, "candidates": 0} if record is None else {
                     "regime": record.regime,
                     "scanned": record.total_symbols_scanned,

@@ -123,3 +123,13 @@ def test_broken_splits_beside_the_data_are_named(run: Run, tmp_path: Path) -> No
     ran = run("demo", "--data", tmp_path / "bars", "--config", CONFIG)
     assert ran.code == 1
     assert "splits.csv:2: two new for 1 old shares" in ran.err
+
+
+def test_a_market_without_a_single_scan_is_a_problem_and_says_which(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "universe.csv"
+    path.write_text("symbol,name,sector\nAAPL,Apple,Technology\nNOSUCH,None,Energy\n")
+    ran = run("demo", "--days", 1, "--start", "2019-03-04", "--universe", path, "--config", CONFIG)
+    assert ran.code == 1
+    assert "no result: only 1 of 2 symbols of the universe have usable bars on 2019-03-01" in ran.out
+    assert "What to try next" not in ran.out
+    assert "no night had a scan with a result, so nothing could be entered" in ran.err
