@@ -37,6 +37,7 @@ from autotrader.rules.ruleset import RuleSet, ValueSet
 from autotrader.vocabulary import stages
 
 _OLDEST = 5  # sessions that a result in use can be old
+_LEGS: Mapping[ev.Leg, str] = {"entry": "entry", "exit": "exit", "stop": "protective stop"}
 
 
 class ExplainError(AutotraderError):
@@ -430,9 +431,9 @@ class _History:
             match event:
                 case ev.Ordered() if event.symbol == symbol:
                     mine[event.order_id] = event
-                    why = f": {event.reason}" if event.reason else ""
+                    why = f": {event.reason}" if event.reason and event.leg == "exit" else ""
                     rests = "" if event.stop_price is None else f" at {event.stop_price:,.2f}"
-                    self._add(event, f"{event.leg} of {event.quantity} {event.direction} ordered{rests}{why}",
+                    self._add(event, f"{_LEGS[event.leg]} of {event.quantity} {event.direction} ordered{rests}{why}",
                               quantity=event.quantity, leg=event.leg, reason=event.reason, rule=event.rule,
                               stop_price=event.stop_price)  # fmt: skip
                 case ev.Filled() if event.order_id in mine:
@@ -442,11 +443,11 @@ class _History:
                     quantity += event.quantity if ordered.leg == "entry" else -event.quantity
                     if not quantity and begun is not None:
                         self._held.append((begun, event.session))
-                    self._add(event, f"{ordered.leg} filled: {event.quantity} at {event.price:.2f}",
+                    self._add(event, f"{_LEGS[ordered.leg]} filled: {event.quantity} at {event.price:.2f}",
                               quantity=event.quantity, price=event.price, leg=ordered.leg)  # fmt: skip
                 case ev.OrderEnded() if event.order_id in mine and event.status != "filled":
                     said = f" ({event.reason})" if event.reason else ""
-                    self._add(event, f"{mine[event.order_id].leg} order {event.status}{said}",
+                    self._add(event, f"{_LEGS[mine[event.order_id].leg]} order {event.status}{said}",
                               status=event.status, reason=event.reason)  # fmt: skip
                 case ev.Corrected() if event.symbol == symbol:
                     quantity -= event.quantity
