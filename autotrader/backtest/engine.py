@@ -243,9 +243,7 @@ class _Run:
         self._on_minutes += bool(found)
         return found
 
-    def _play_minutes(
-        self, opens: datetime, groups: Sequence[tuple[str, Group]], quotes: Mapping[str, Quote]
-    ) -> None:
+    def _play_minutes(self, opens: datetime, groups: Sequence[tuple[str, Group]], quotes: Mapping[str, Quote]) -> None:
         window = self._test.rulebook.params.entry.window.closes
         stage = MinuteSession(
             self._trader, self, self._session, opens, self._minutes, self._bars_of, self._path, quotes,

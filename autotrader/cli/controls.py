@@ -278,7 +278,7 @@ def _outcome(path: Path, request: Request) -> tuple[bool, str] | None:
     from autotrader.journal.store import Journal
 
     with Journal.read(path) as journal:
-        for event in journal.recent_events(1):
+        for event in journal.recent_events(1, [Asked]):
             if isinstance(event, Asked) and event.request == request.id:
                 return event.honoured, event.outcome
     return None

@@ -40,7 +40,7 @@ def status(
     It reads the journal, whether a service runs or not. [bold]Example:[/bold] autotrader status --home /srv/autotrader
     """
     from autotrader.clock import Calendar, SystemClock
-    from autotrader.service.status import Surroundings
+    from autotrader.service.status import READS, Surroundings
     from autotrader.service.status import status as status_of
 
     folder = home_folder(context, home)
@@ -53,7 +53,7 @@ def status(
             "return": 0.0,
             **status_of(
                 book,
-                journal.recent_events(),
+                journal.recent_events(kinds=READS),
                 last_prices(journal, book),
                 lambda name: _rules_of(journal, name),
                 _params(folder, config),

@@ -11,7 +11,7 @@ import os
 import sqlite3
 import stat
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from pathlib import Path
@@ -21,7 +21,7 @@ from urllib.parse import quote
 
 from autotrader.clock import Clock, SystemClock
 from autotrader.core.book import Book, BookError
-from autotrader.core.events import Event
+from autotrader.core.events import EVENTS, Event
 from autotrader.errors import AutotraderError
 from autotrader.journal import ballast, codec
 from autotrader.points import reached
@@ -316,14 +316,20 @@ class Journal:
         for _, event in self._events():
             yield event
 
-    def recent_events(self, sessions: int = 2) -> Iterator[Event]:
-        """The events from the opening of the last sessions on, in order; all of them where there were fewer."""
+    def recent_events(self, sessions: int = 2, kinds: Sequence[type[Event]] = EVENTS) -> Iterator[Event]:
+        """The events of some kinds from the opening of the last sessions on, in order.
+
+        All of them where there were fewer sessions. A session has thousands of marks: who does not need them says so.
+        """
         opened = self._execute(
             "SELECT seq FROM events WHERE kind = 'SessionOpened' ORDER BY seq DESC LIMIT ?", (sessions,)
         ).fetchall()
         first = opened[-1][0] if len(opened) == sessions else 0
-        statement = "SELECT seq, at, session, kind, version, body FROM events WHERE seq >= ? ORDER BY seq"
-        for row in self._rows(statement, (first,)):
+        statement = (
+            "SELECT seq, at, session, kind, version, body FROM events "  # noqa: S608  # places for the names
+            f"WHERE seq >= ? AND kind IN ({','.join('?' * len(kinds))}) ORDER BY seq"
+        )
+        for row in self._rows(statement, (first, *(kind.__name__ for kind in kinds))):
             yield self._decode(*row)
 
     def book(self) -> Book:

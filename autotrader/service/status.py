@@ -25,6 +25,7 @@ from autotrader.settings import StrategyParams
 Row = dict[str, Any]
 
 OVERDUE = timedelta(minutes=10)  # a stage that has not begun so long after its time is missed
+READS = (ev.SessionOpened, ev.StageDone, ev.StageFailed, ev.Asked, ev.Alerted)  # what is read of recent events
 _SHOWN = 10  # alerts and requests, the latest ones
 
 
@@ -58,8 +59,9 @@ def status(
 ) -> Row:
     """The state at `now`.
 
-    recent: the events from the opening of the last session but one on. prices: last known ones. rules_of: the rules
-    of a configuration by its hash, where it is known. params: the current configuration's; None: it has errors.
+    recent: the events of the kinds in READS from the opening of the last session but one on. prices: last known ones.
+    rules_of: the rules of a configuration by its hash, where it is known. params: the current configuration's; None:
+    it has errors.
     """
     events = list(recent)
     day = now.astimezone(NEW_YORK).date()

@@ -85,6 +85,7 @@ def test_recent_events_begin_with_the_opening_of_a_session(path: Path) -> None:
         assert list(journal.recent_events(1)) == third
         assert list(journal.recent_events()) == [*second, *third]
         assert list(journal.recent_events(9)) == [*first, *second, *third]
+        assert list(journal.recent_events(2, [ev.SessionClosed])) == [second[1], third[1]]
 
 
 def test_a_new_journal_is_empty_and_private(path: Path) -> None:
