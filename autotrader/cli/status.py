@@ -44,6 +44,8 @@ def status(
     from autotrader.service.status import status as status_of
 
     folder = home_folder(context, home)
+    params, edited, broken = _params(folder, config)
+    around = _surroundings(folder, config, edited=edited, broken=broken)
     with open_journal(context, home, config, demo) as journal:
         book = journal.book()
         events, decisions = journal.counts()
@@ -56,10 +58,10 @@ def status(
                 journal.recent_events(kinds=READS),
                 last_prices(journal, book),
                 lambda name: _rules_of(journal, name),
-                _params(folder, config),
+                params,
                 Calendar(),
                 SystemClock().now(),
-                Surroundings(expected=False) if is_demo else _surroundings(folder, config),
+                Surroundings(expected=False) if is_demo else around,
             ),
             "journal": {
                 "path": str(journal.path), "events": events, "decisions": decisions, "bytes": journal.size_bytes()
@@ -83,16 +85,29 @@ def _rules_of(journal: Journal, config_hash: str) -> Rulebook | None:
         return None
 
 
-def _params(home: Path, config: Path | None) -> StrategyParams | None:
-    """The current parameters as far as their form goes, which is enough for the times; None where that is broken."""
-    from autotrader.rules.document import DocumentError
-    from autotrader.settings import StrategyParams
+def _params(home: Path, config: Path | None) -> tuple[StrategyParams | None, bool, bool]:
+    """The parameters in effect, as far as their form goes, which is enough for the times; None where that is broken.
+
+    And whether the configuration was edited since, and whether it is broken now.
+    """
+    from autotrader.service.configurations import IN_EFFECT
     from autotrader.validation.load import PACKAGED_CONFIG, PARAMS_FILE
-    from autotrader.validation.structure import build, read_document
 
     path = (config or home / "config") / PARAMS_FILE
     if config is None and not path.exists():
         path = PACKAGED_CONFIG / PARAMS_FILE
+    current = _read(path)
+    copy = data_folder(home, config) / IN_EFFECT / PARAMS_FILE
+    if not copy.exists():
+        return current, False, current is None
+    return _read(copy), path.read_bytes() != copy.read_bytes(), current is None
+
+
+def _read(path: Path) -> StrategyParams | None:
+    from autotrader.rules.document import DocumentError
+    from autotrader.settings import StrategyParams
+    from autotrader.validation.structure import build, read_document
+
     try:
         built = build(StrategyParams, read_document(path))
     except DocumentError:
@@ -100,7 +115,7 @@ def _params(home: Path, config: Path | None) -> StrategyParams | None:
     return built if isinstance(built, StrategyParams) else None
 
 
-def _surroundings(home: Path, config: Path | None) -> Surroundings:
+def _surroundings(home: Path, config: Path | None, *, edited: bool, broken: bool) -> Surroundings:
     from autotrader.clock import SystemClock
     from autotrader.service.inbox import Inbox
     from autotrader.service.presence import heartbeat_age, running
@@ -114,6 +129,8 @@ def _surroundings(home: Path, config: Path | None) -> Surroundings:
         stale_seconds=system_settings(home, config).watch.stale_seconds,
         waiting=waiting,
         damaged=len(damaged),
+        edited=edited,
+        broken=broken,
         scanned=frozenset(
             day for path in (data / "batch_results").glob("*.json") if (day := _day_of(path)) is not None
         ),
@@ -160,6 +177,8 @@ def _head(out: Console, found: Row) -> None:
         table.add_row("service", "none runs")
     off = f"[yellow]off[/]: {_plain(entries['why_not'] or '')}"
     table.add_row("entries", "on" if entries["on"] else off)
+    if found["configuration_edited"]:
+        table.add_row("config", "edited; it takes effect at the next scan, if it has no errors")
     last = found["last_close"]
     close = f" at the close of {last}" if last else ", before the first close"
     since_start = f" ({percent(found['return'])} since the start)" if found["return"] is not None else ""

@@ -26,6 +26,7 @@ from autotrader.validation.load import (
 log = logging.getLogger("autotrader.configuration")
 
 SUBJECT = "configuration"
+IN_EFFECT = "config_in_effect"  # the folder of the copy, in the data folder
 _FOLLOWED = (PARAMS_FILE, BLACKOUTS_FILE)  # default.yaml is read at the start alone: it says whom to connect to
 
 Contents = Mapping[str, bytes]
@@ -41,7 +42,7 @@ class Configurations:
     def __init__(self, folder: Path, data: Path, tell: Tell) -> None:
         """ConfigurationError where neither the copy nor the folder has a sound configuration."""
         self._folder = folder
-        self._copy = data / "config_in_effect"
+        self._copy = data / IN_EFFECT
         self._tell = tell
         self._waiting: Configuration | None = None
         self._seen = self._read()

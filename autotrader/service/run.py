@@ -35,7 +35,7 @@ from autotrader.service.presence import Running
 from autotrader.service.results import ResultFiles
 from autotrader.service.retention import tidy
 from autotrader.service.scheduler import SPLITS, Agenda, Lapsed, Ledger, Ready, agenda
-from autotrader.service.status import Row, Surroundings, status
+from autotrader.service.status import READS, Row, Surroundings, status
 from autotrader.service.timetable import CLOSE, GAP_FILTER, SCAN
 
 log = logging.getLogger("autotrader.service")
@@ -160,9 +160,11 @@ class Service:
     def state(self, now: datetime) -> Row:
         """What /status shows."""
         trader = self.desk.trader
-        recent = self.desk.journal.recent_events()
+        recent = self.desk.journal.recent_events(kinds=READS)
         params = self._configurations.current.settings.params
-        around = Surroundings(running=Running(os.getpid(), self._started), beat_age_seconds=0.0)
+        around = Surroundings(
+            running=Running(os.getpid(), self._started), beat_age_seconds=0.0, edited=self._configurations.pending
+        )
         return status(
             trader.book, recent, trader.prices, self.rulebooks.get, params, self._calendar, now, around
         )

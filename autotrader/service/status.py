@@ -35,7 +35,8 @@ class Surroundings:
 
     expected: whether a service is to run here; none does for a demo's account, whose days are over. running, beat_age:
     None where no service runs, or has never beaten. waiting: requests that nobody has taken yet. damaged: how many
-    files in the inbox are no requests. scanned: the sessions that have a result file, whoever made it.
+    files in the inbox are no requests. scanned: the sessions that have a result file, whoever made it. edited: the
+    configuration is not the one in effect. broken: and it has errors.
     """
 
     expected: bool = True
@@ -45,6 +46,8 @@ class Surroundings:
     waiting: Sequence[Request] = ()
     damaged: int = 0
     scanned: frozenset[date] = frozenset()
+    edited: bool = False
+    broken: bool = False
 
 
 def status(
@@ -60,8 +63,8 @@ def status(
     """The state at `now`.
 
     recent: the events of the kinds in READS from the opening of the last session but one on. prices: last known ones.
-    rules_of: the rules of a configuration by its hash, where it is known. params: the current configuration's; None:
-    it has errors.
+    rules_of: the rules of a configuration by its hash, where it is known. params: of the configuration in effect;
+    None: it has errors.
     """
     events = list(recent)
     day = now.astimezone(NEW_YORK).date()
@@ -70,6 +73,7 @@ def status(
     found: Row = {
         "at": stamp(now),
         "service": _service(around),
+        "configuration_edited": around.edited,
         "entries": {"on": (why := book.entries_off()) is None, "why_not": why},
         "differences": [_difference(each) for _, each in sorted(book.differences.items())],
         **_account(book),
@@ -107,7 +111,7 @@ def _problems(found: Row, around: Surroundings, params: StrategyParams | None) -
     elif age is None or age > around.stale_seconds:
         since = "since it started" if age is None else f"for {span(timedelta(seconds=age))}"
         problems.append(f"the service is stuck: no heartbeat {since}; see the log, then restart it")
-    if params is None:
+    if params is None or around.broken:
         problems.append("the configuration has errors: run `autotrader validate`")
     for row in found["differences"]:
         problems.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import date, datetime
 from pathlib import Path
 
@@ -122,3 +123,18 @@ def test_a_configuration_that_is_being_edited_hides_nothing_but_the_times(run: R
     assert ran.code == 0
     assert "the configuration has errors: run `autotrader validate`" in ran.out.replace("\n    ", " ")
     assert "AAPL    long      100" in ran.out
+
+
+def test_an_edit_waits_for_the_next_scan_and_until_then_the_times_are_those_in_effect(run: Run, home: Path) -> None:
+    file = home / "config" / "strategy_params.yaml"
+    (home / "data" / "config_in_effect").mkdir()
+    shutil.copy(file, home / "data" / "config_in_effect")
+    assert "edited" not in run("status", "--home", home).out
+    file.write_text(file.read_text().replace('scan_time: "20:00"', 'scan_time: "21:00"'))
+    shown = run("status", "--home", home).out
+    assert "config       edited; it takes effect at the next scan, if it has no errors" in shown
+    assert "Wed 2026-11-25 20:00  scan" in shown
+    file.write_text("version: [\n")
+    shown = run("status", "--home", home).out
+    assert "the configuration has errors" in shown
+    assert "Wed 2026-11-25 20:00  scan" in shown
