@@ -19,6 +19,7 @@ POINTS: Final[tuple[str, ...]] = tuple(
         "journal.set_aside",  # one that cannot be trusted gets another name
         "file.write",  # the content of a result file, under a temporary name
         "file.rename",  # the file gets its name
+        "file.set_aside",  # one that cannot be trusted gets another name
         "ballast.write",  # room on the disk is kept for bad times
         "ballast.free",  # it is given back
         "broker.submit",

@@ -173,9 +173,7 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         reached("file.write.after")
-        reached("file.rename.before")
-        Path(temporary).replace(path)
-        reached("file.rename.after")
+        give_name(Path(temporary), path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
@@ -184,6 +182,22 @@ def write_atomically(path: Path, content: bytes) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def give_name(path: Path, name: Path) -> None:
+    """Renames a file, over whatever had that name."""
+    reached("file.rename.before")
+    path.replace(name)
+    reached("file.rename.after")
+
+
+def set_aside(path: Path) -> Path:
+    """Gives a file that cannot be trusted another name, which is returned: nothing reads it, and nothing is lost."""
+    aside = path.with_name(f"{path.name}.bad")
+    reached("file.set_aside.before")
+    path.replace(aside)
+    reached("file.set_aside.after")
+    return aside
 
 
 def read_batch_result(path: Path) -> BatchResultRecord:

@@ -21,7 +21,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from autotrader.batch.files import write_atomically
+from autotrader.batch.files import set_aside, write_atomically
 from autotrader.core import events as ev
 from autotrader.core.book import LET_STAND, Book, HeldPosition
 from autotrader.core.exits import stop_distance
@@ -171,9 +171,7 @@ class Inbox:
 
     def set_aside(self, damaged: Damaged) -> Damaged:
         """Gives a damaged file another name; the same again with its new place."""
-        path = damaged.path.with_name(f"{damaged.path.name}.bad")
-        damaged.path.replace(path)
-        return Damaged(path, damaged.problem)
+        return Damaged(set_aside(damaged.path), damaged.problem)
 
     def _path(self, request: Request) -> Path:
         return self.folder / f"{request.id}.json"

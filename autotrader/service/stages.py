@@ -17,9 +17,11 @@ from autotrader.batch.files import (
     FilteredResultRecord,
     ResultFileError,
     filtered_path,
+    give_name,
     read_batch_result,
     read_filtered,
     result_path,
+    set_aside,
     write_record,
 )
 from autotrader.batch.gap_filter import GapFilter, to_plan
@@ -227,8 +229,8 @@ class Stages:
                 "another result (the scan, the prices or the configuration have changed): no entries in this session"
             )
         if path.exists():
-            path.replace(path.with_name(f"{path.name}.bad"))
-        beside.replace(path)
+            set_aside(path)
+        give_name(beside, path)
 
     # --- the desk -----------------------------------------------------------------------------------------------
 
