@@ -11,6 +11,7 @@ from autotrader.batch.files import (
     ResultFileError,
     read_batch_result,
     read_filtered,
+    set_aside,
 )
 
 
@@ -50,13 +51,10 @@ class ResultFiles:
 
     def set_aside(self, recorded: str) -> Path | None:
         """Gives what stands in the file's place another name; None: there is nothing."""
-        path = self.path(recorded)
-        aside = path.with_name(f"{path.name}.bad")
         try:
-            path.replace(aside)
+            return set_aside(self.path(recorded))
         except FileNotFoundError:
             return None
-        return aside
 
     def _check(self, recorded: str) -> None:
         problem = self.problem(recorded)
