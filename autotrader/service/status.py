@@ -68,7 +68,9 @@ def status(
     """
     events = list(recent)
     day = now.astimezone(NEW_YORK).date()
-    session = day if around.expected and calendar.is_session(day) else book.session
+    session = book.session
+    if around.expected:
+        session = day if calendar.is_session(day) else calendar.previous_session(day)
     ledger = [] if session is None or params is None else _ledger(session, events, params, calendar, now, around)
     found: Row = {
         "at": stamp(now),
@@ -171,7 +173,7 @@ def _ledger(
     first = min((event.at for event in events if isinstance(event, ev.SessionOpened)), default=now)
     due += [Due(event.at, *key) for key, event in done.items() if key not in known and key[0] == session]
     rows = []
-    for each in due:
+    for each in sorted(due, key=lambda each: each.at):
         key = each.session, each.stage
         row = _stage(each, done.get(key), failed.get(key, []), now)
         if row["status"] == "overdue":

@@ -128,7 +128,7 @@ def test_a_journal_without_events_is_shown_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Journal.open(tmp_path / "data" / "journal.sqlite3", "PA-7", initial_cash=10_000.0).close()
-    for command, says in (("positions", "no open positions"), ("trades", "no trades yet"), ("status", "no session")):
+    for command, says in (("positions", "no open positions"), ("trades", "no trades yet"), ("status", "Held: nothing")):
         assert run(monkeypatch, command, "--home", tmp_path) == 0
         assert says in capsys.readouterr().out
 

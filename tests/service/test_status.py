@@ -197,9 +197,12 @@ def test_what_comes_next_leaves_out_what_is_done_and_says_how_long() -> None:
 
 
 def test_on_a_closed_day_the_last_session_is_shown() -> None:
-    found = seen(MORNING, at(12, 0, date(2026, 11, 28)))
+    found = seen(MORNING, at(12, 0, date(2026, 11, 26)))
     assert (found["today"]["session"], found["today"]["is_today"]) == ("2026-11-25", False)
     assert stages(found)["11-25 close"] == "overdue"
+    after = seen(MORNING, at(12, 0, date(2026, 11, 28)))
+    assert after["today"]["session"] == "2026-11-27"
+    assert "gap_filter of 2026-11-27 was due at 09:25 and has not run" in after["problems"]
 
 
 def test_a_configuration_with_errors_is_said_and_hides_nothing_else() -> None:
@@ -216,3 +219,17 @@ def test_a_configuration_with_errors_is_said_and_hides_nothing_else() -> None:
 )  # fmt: skip
 def test_a_length_of_time_is_for_people(seconds: float, text: str) -> None:
     assert span(timedelta(seconds=seconds)) == text
+
+
+def test_a_fresh_account_shows_the_last_session_that_the_exchange_had() -> None:
+    scan = ev.StageDone(at(22, 0, date(2026, 11, 26)), WEDNESDAY, "scan", "", "late")
+    found = seen([scan], at(22, 1, date(2026, 11, 26)))
+    assert found["today"]["session"] == "2026-11-25"
+    assert stages(found)["11-25 scan"] == "late"
+    assert set(stages(found).values()) == {"late", "unrecorded"}
+    assert found["healthy"]
+
+
+def test_a_stage_without_a_time_of_its_own_stands_where_it_was_carried_out() -> None:
+    splits = ev.StageDone(at(9, 26), WEDNESDAY, "splits")
+    assert list(stages(seen([*MORNING, splits], at(10))))[:3] == ["11-24 scan", "11-25 gap_filter", "11-25 splits"]
