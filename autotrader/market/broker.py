@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Side = Literal["buy", "sell"]
 PositionIntent = Literal["buy_to_open", "sell_to_close", "sell_to_open", "buy_to_close"]
-OrderType = Literal["market", "stop"]
+OrderType = Literal["market", "limit", "stop"]
 TimeInForce = Literal["day", "opg", "gtc"]
 OrderStatus = Literal[
     "accepted", "new", "partially_filled", "filled", "pending_cancel", "canceled", "expired", "rejected"
@@ -55,6 +55,7 @@ class OrderRequest:
     type: OrderType = "market"
     time_in_force: TimeInForce = "day"
     stop_price: Decimal | None = None
+    limit_price: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ class BrokerOrder:
     time_in_force: TimeInForce = "day"
     stop_price: Decimal | None = None
     reason: str | None = None
+    limit_price: Decimal | None = None
 
     @property
     def final(self) -> bool:

@@ -1,6 +1,7 @@
 """Matching in virtual time: one client's cash, positions and orders, in memory, moved on by the caller's bars.
 
-Market orders fill at the open of the first bar that starts at or after their submission, stop orders inside a bar.
+Market orders fill at the open of the first bar that starts at or after their submission, stop and limit orders also
+inside a bar.
 Nothing reads a clock: every call brings its time, and the market's calls come in the order of time.
 """
 
@@ -21,6 +22,7 @@ from autotrader.market.broker import (
     BrokerPosition,
     Execution,
     OrderRequest,
+    OrderType,
     OrderUpdate,
     PositionIntent,
     Refused,
@@ -52,6 +54,18 @@ class _Working:
     @property
     def left(self) -> int:
         return self.order.quantity - self.order.filled_quantity
+
+    @property
+    def kind(self) -> OrderType:
+        """What it is now."""
+        return "market" if self.triggered else self.order.type
+
+    def takes(self, price: float) -> bool:
+        """Whether it would trade at this price now; a stop never does."""
+        limit = self.order.limit_price
+        if limit is not None:
+            return _decimal(price) <= limit if self.order.side == "buy" else _decimal(price) >= limit
+        return self.kind == "market"
 
 
 @dataclass(slots=True)
@@ -120,11 +134,11 @@ class Exchange:
             type=request.type,
             time_in_force=request.time_in_force,
             stop_price=request.stop_price,
+            limit_price=request.limit_price,
         )
         working = _Working(order, request.intent)
         self._orders[order.client_order_id] = working
-        self._open.setdefault(order.symbol, {})[order.client_order_id] = working
-        self._live[order.client_order_id] = working
+        self._keep(working)
         self._report(at, order)
         return order
 
@@ -150,7 +164,7 @@ class Exchange:
         try:
             order = self.submit(request, at)
         except Refused:
-            self._open.setdefault(old.order.symbol, {})[client_order_id] = old
+            self._keep(old)
             raise
         old.order = replace(old.order, status="canceled", reason=f"replaced by {order.client_order_id}")
         self._report(at, old.order)
@@ -209,7 +223,7 @@ class Exchange:
         equity = self._cash + sum(worth.values(), Decimal(0))
         gross = sum((abs(value) for value in worth.values()), Decimal(0))
         on_order = sum(
-            working.left * _decimal(known[symbol])
+            working.left * charged(working.order, _decimal(known[symbol]))
             for symbol, orders in self._open.items()
             if symbol in known
             for working in orders.values()
@@ -252,19 +266,24 @@ class Exchange:
     def on_bar(
         self, at: datetime, symbol: str, open: float, high: float, low: float, close: float, volume: float
     ) -> None:
-        """A minute bar that starts at `at`: what was submitted by then fills at its open, then stops inside it.
+        """A minute bar that starts at `at`: what was submitted by then fills at its open, then inside it.
 
-        A stop that is already passed at the open fills there. A bar without volume is no trade and fills nothing.
+        Stops come before limits. A stop that is already passed at the open fills there. A bar without volume is no
+        trade and fills nothing.
         """
         self._advance(at)
         if volume > 0 and symbol in self._open:
             self._take(at, symbol, open)
-            for working in self._waiting(at, symbol, stops=True):
+            for working in self._waiting(at, symbol, "stop"):
                 assert working.order.stop_price is not None
                 stop, sells = float(working.order.stop_price), working.order.side == "sell"
                 if low <= stop if sells else high >= stop:
                     working.triggered = True
                     self._fill(working, min(open, stop) if sells else max(open, stop), at)
+            for working in self._waiting(at, symbol, "limit"):
+                assert working.order.limit_price is not None
+                if working.takes(low if working.order.side == "buy" else high):
+                    self._fill(working, float(working.order.limit_price), at)
             self._finish_cancels(at, symbol)
         self._prices[symbol] = close
 
@@ -293,13 +312,16 @@ class Exchange:
         """
         for working in list(self._open.get(symbol, {}).values()):
             order = working.order
-            left, stop = working.left * new // old, order.stop_price
+            left, stop, limit = working.left * new // old, order.stop_price, order.limit_price
             if not left:
                 self._end(working, "canceled", self._market_time or order.submitted_at, "no share left after the split")
                 continue
             if stop is not None:
                 stop = stop_tick(stop * old / new, order.side)
-            working.order = replace(order, quantity=order.filled_quantity + left, stop_price=stop)
+            if limit is not None:  # away from the market: never a worse price than was asked for
+                rounding = ROUND_FLOOR if order.side == "buy" else ROUND_CEILING
+                limit = (limit * old / new).quantize(CENT if limit * old >= new else TICK, rounding)
+            working.order = replace(order, quantity=order.filled_quantity + left, stop_price=stop, limit_price=limit)
         if symbol in self._prices:
             self._prices[symbol] *= old / new
         held = self._held.get(symbol)
@@ -317,17 +339,18 @@ class Exchange:
     # --- matching -------------------------------------------------------------------------------------------------
 
     def _take(self, at: datetime, symbol: str, price: float) -> None:
-        """Market orders fill; an order for the opening that this opening did not fill is over."""
-        for working in self._waiting(at, symbol, stops=False):
-            self._fill(working, price, at)
+        """What takes the price fills; an order for the opening that this opening did not fill is over."""
+        for working in self._waiting(at, symbol, "market", "limit"):
+            if working.takes(price):
+                self._fill(working, price, at)
             if working.order.time_in_force == "opg" and not working.order.final:
                 self._end(working, "expired", at)
 
-    def _waiting(self, at: datetime, symbol: str, *, stops: bool) -> list[_Working]:
+    def _waiting(self, at: datetime, symbol: str, *kinds: OrderType) -> list[_Working]:
         return [
             working
             for working in self._open.get(symbol, {}).values()
-            if (working.order.type == "stop" and not working.triggered) is stops and working.order.submitted_at <= at
+            if working.kind in kinds and working.order.submitted_at <= at
         ]
 
     def _fill(self, working: _Working, price: float, at: datetime) -> None:
@@ -336,6 +359,8 @@ class Exchange:
         if quantity <= 0:
             return
         paid = self._price(price, order.side)
+        if order.limit_price is not None:
+            paid = min(paid, order.limit_price) if order.side == "buy" else max(paid, order.limit_price)
         cumulative = order.filled_quantity + quantity
         commission = Decimal(0) if order.filled_quantity else self._commission
         working.value += quantity * paid
@@ -389,6 +414,11 @@ class Exchange:
         self._forget(working)
         self._report(at, working.order)
 
+    def _keep(self, working: _Working) -> None:
+        name = working.order.client_order_id
+        self._open.setdefault(working.order.symbol, {})[name] = working
+        self._live[name] = working
+
     def _forget(self, working: _Working) -> None:
         orders = self._open[working.order.symbol]
         del orders[working.order.client_order_id]
@@ -437,7 +467,14 @@ def _no_quantity(_: Exchange, request: OrderRequest, __: datetime) -> str | None
 def _stop_price(_: Exchange, request: OrderRequest, __: datetime) -> str | None:
     if request.type == "stop":
         return None if request.stop_price is not None and request.stop_price > 0 else "stop orders require a stop price"
-    return None if request.stop_price is None else "market orders take no stop price"
+    return None if request.stop_price is None else f"{request.type} orders take no stop price"
+
+
+def _limit_price(_: Exchange, request: OrderRequest, __: datetime) -> str | None:
+    limit = request.limit_price
+    if request.type == "limit":
+        return None if limit is not None and limit > 0 else "limit orders require a limit price"
+    return None if limit is None else f"{request.type} orders take no limit price"
 
 
 def _time_in_force(_: Exchange, request: OrderRequest, __: datetime) -> str | None:
@@ -470,11 +507,16 @@ def _intent(exchange: Exchange, request: OrderRequest, _: datetime) -> str | Non
 
 
 def _wash_trade(exchange: Exchange, request: OrderRequest, _: datetime) -> str | None:
-    # every order here is market or stop: of these, any opposite pair is refused
     for order in exchange.open_orders(request.symbol):
-        if order.side != request.side:
-            kind = "opposite side market/stop order exists"
-            return f"potential wash trade detected. use complex orders ({kind}: {order.client_order_id})"
+        if order.side == request.side:
+            continue
+        kind = "opposite side market/stop order exists"
+        if request.limit_price is not None and order.limit_price is not None:
+            kind = "opposite side limit order exists"
+            apart = order.limit_price - request.limit_price
+            if (apart if request.side == "buy" else -apart) > 0:  # they cannot meet
+                continue
+        return f"potential wash trade detected. use complex orders ({kind}: {order.client_order_id})"
     return None
 
 
@@ -491,7 +533,7 @@ def _buying_power(exchange: Exchange, request: OrderRequest, _: datetime) -> str
     price = exchange.last_price(request.symbol)
     if request.intent in CLOSING or price is None:
         return None
-    cost, power = request.quantity * price, exchange.account().buying_power
+    cost, power = request.quantity * charged(request, price), exchange.account().buying_power
     return None if cost <= power else f"insufficient buying power (buying_power: {power}, cost_basis: {cost})"
 
 
@@ -510,6 +552,7 @@ REFUSALS: Sequence[Refusal] = (
     Refusal("40010001", _id_too_long),
     Refusal("40010001", _no_quantity),
     Refusal("40010001", _stop_price),
+    Refusal("40010001", _limit_price),
     Refusal("40010001", _time_in_force),
     Refusal("40310000", _opg_window),
     Refusal("42210000", _intent),
@@ -519,6 +562,13 @@ REFUSALS: Sequence[Refusal] = (
     Refusal("42210000", _stop_side),
     Refusal("40310000", _buying_power),
 )
+
+
+def charged(order: OrderRequest | BrokerOrder, price: Decimal) -> Decimal:
+    """What a share on order is held against the buying power with: a buyer's limit, else what the market may ask."""
+    if order.limit_price is None:
+        return price
+    return order.limit_price if order.side == "buy" else max(order.limit_price, price)
 
 
 def _decimal(value: Decimal | float) -> Decimal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
@@ -21,7 +22,7 @@ from autotrader.market.broker import (
     Side,
     TimeInForce,
 )
-from autotrader.market.exchange import OPG_UNTIL
+from autotrader.market.exchange import OPG_UNTIL, charged
 from autotrader.simulator.faults import Faults
 from autotrader.simulator.wire import ApiError, Json, money, parse_time, stamp, ulid_of, uuid_of
 from autotrader.simulator.world import World
@@ -46,6 +47,7 @@ class Record:
     intent: PositionIntent
     created_at: datetime
     updated_at: datetime
+    extended_hours: bool = False
     times: dict[str, datetime] = field(default_factory=dict)
     replaced_by: str | None = None
     replaces: str | None = None
@@ -93,9 +95,10 @@ class Orders:
         except Refused as refused:
             raise self._refusal(refused, request) from refused
         record = self._recorded(order, request)
+        record.extended_hours = bool(body.get("extended_hours"))
         if self._faults.strike("reject_order", order.client_order_id, symbol=order.symbol):
             exchange.reject(order.client_order_id, now, "rejected by the exchange")
-        elif self.at_once and order.type == "market" and price is not None and self._world.is_open():
+        elif self.at_once and order.type != "stop" and price is not None and self._world.is_open():
             exchange.on_price(now, order.symbol, price.price)
         accepted = self.payload(record, order)
         if accepted["status"] == "new":
@@ -112,13 +115,13 @@ class Orders:
         quantity = old.quantity if body.get("qty") is None else _quantity(body, old.symbol)
         if quantity <= old.filled_quantity:
             raise ApiError(422, "qty must be > filled_qty", 42210000)
-        asked = _price(body, "stop_price")
+        stop, limit = _price(body, "stop_price"), _price(body, "limit_price")
         name = str(body.get("client_order_id") or uuid_of(self._seed, "client", len(self._records) + 1))
         force = _one_of({"time_in_force": old.time_in_force, **body}, "time_in_force", get_args(TimeInForce))
-        stop = old.stop_price if asked is None else asked
         request = OrderRequest(
-            name, old.symbol, old.side, quantity - old.filled_quantity, record.intent, old.type, force, stop
-        )
+            name, old.symbol, old.side, quantity - old.filled_quantity, record.intent, old.type, force,
+            stop or old.stop_price, limit or old.limit_price,
+        )  # fmt: skip
         try:
             order = self._world.exchange.replace_order(record.client_order_id, request, self._world.now)
         except Refused as refused:
@@ -205,15 +208,16 @@ class Orders:
         force: TimeInForce = _one_of(body, "time_in_force", get_args(TimeInForce))
         if (body.get("order_class") or "simple") != "simple":
             raise ApiError(422, f"order_class {body['order_class']} is not simulated", 40010001)
-        if body.get("extended_hours"):
+        if body.get("extended_hours") and (kind, force) != ("limit", "day"):
             raise ApiError(422, "extended hours order must be DAY limit orders", 42210000)
         name = str(body.get("client_order_id") or uuid_of(self._seed, "client", len(self._records) + 1))
         intent = body.get("position_intent") or self._inferred(symbol, side)
         if intent not in get_args(PositionIntent):
             raise ApiError(422, f"invalid position_intent {intent}", 40010001)
         return OrderRequest(
-            name, symbol, side, _quantity(body, symbol), intent, kind, force, _price(body, "stop_price")
-        )
+            name, symbol, side, _quantity(body, symbol), intent, kind, force,
+            _price(body, "stop_price"), _price(body, "limit_price"),
+        )  # fmt: skip
 
     def _inferred(self, symbol: str, side: Side) -> PositionIntent:
         held = self._world.exchange.position(symbol)
@@ -252,11 +256,12 @@ class Orders:
             raise ApiError(422, what, 42210000)
         price = self._world.exchange.last_price(request.symbol)
         limit = self._faults.holds("buying_power") if opens else None
-        if limit is not None and price is not None and request.quantity * price > Decimal(str(limit.value or 0)):
+        cost = Decimal(0) if price is None else request.quantity * charged(request, price)
+        if limit is not None and cost > Decimal(str(limit.value or 0)):
             self._faults.state("buying_power")
             raise ApiError(
                 403, "insufficient buying power", 40310000,
-                buying_power=money(Decimal(str(limit.value or 0))), cost_basis=money(request.quantity * price),
+                buying_power=money(Decimal(str(limit.value or 0))), cost_basis=money(cost),
             )  # fmt: skip
 
     def _refusal(self, refused: Refused, request: OrderRequest | None = None) -> ApiError:
@@ -264,13 +269,9 @@ class Orders:
         message, code = str(refused), refused.code
         more: Json = {}
         exchange = self._world.exchange
-        if request is not None and message.startswith("potential wash trade"):
-            other = next(order for order in exchange.open_orders(request.symbol) if order.side != request.side)
-            message = "potential wash trade detected. use complex orders"
-            more = {
-                "existing_order_id": self._by_client_id[other.client_order_id].id,
-                "reject_reason": "opposite side market/stop order exists",
-            }
+        if wash := re.fullmatch(r"(potential wash trade.*) \((.+?): (.+)\)", message):
+            message, reason, other = wash.groups()
+            more = {"existing_order_id": self._by_client_id[other].id, "reject_reason": reason}
         elif request is not None and message.startswith("insufficient qty"):
             held, available = abs(exchange.position(request.symbol)), exchange.available(request.symbol)
             more = {
@@ -279,7 +280,7 @@ class Orders:
             }  # fmt: skip
         elif request is not None and message.startswith("insufficient buying power"):
             message = "insufficient buying power"
-            cost = request.quantity * (exchange.last_price(request.symbol) or 0)
+            cost = request.quantity * charged(request, exchange.last_price(request.symbol) or Decimal(0))
             more = {"buying_power": money(exchange.account().buying_power), "cost_basis": money(cost)}
         return ApiError(STATUS_OF[code], message, int(code), **more)
 
@@ -364,10 +365,10 @@ class Orders:
             "side": order.side,
             "position_intent": record.intent,
             "time_in_force": order.time_in_force,
-            "limit_price": None,
+            "limit_price": money(order.limit_price),
             "stop_price": money(order.stop_price),
             "status": status,
-            "extended_hours": False,
+            "extended_hours": record.extended_hours,
             "legs": None,
             "trail_percent": None,
             "trail_price": None,

@@ -264,6 +264,9 @@ class BarStream(Stream):
     def wanted(self) -> bool:
         return any(self._channels.values())
 
+    def state(self) -> Json:
+        return {**super().state(), "symbols": sorted(self.symbols())}
+
     def symbols(self) -> set[str]:
         """Those whose bars somebody wants."""
         if self.link is None:

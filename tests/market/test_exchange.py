@@ -387,6 +387,81 @@ def test_a_cancel_that_is_too_late_ends_what_the_market_did_not_fill() -> None:
     assert (order.status, order.filled_quantity) == ("canceled", 4)
 
 
+# --- limits -----------------------------------------------------------------------------------------------------------
+
+
+def limit(name: str, intent: PositionIntent, price: str, quantity: int = 10, **options: Any) -> OrderRequest:
+    return request(name, intent, quantity, type="limit", limit_price=Decimal(price), **options)
+
+
+@pytest.mark.parametrize(
+    ("intent", "at", "price"),
+    [
+        ("buy_to_open", "100", 99), ("buy_to_open", "98.5", 98.5), ("buy_to_open", "97.9", None),
+        ("sell_to_open", "99", 99), ("sell_to_open", "100.1", 100.1), ("sell_to_open", "102.1", None),
+    ],
+)  # fmt: skip
+def test_a_limit_fills_at_a_better_open_or_where_it_is_touched(
+    intent: PositionIntent, at: str, price: float | None
+) -> None:
+    market = exchange()
+    market.submit(limit("one", intent, at), OPEN)
+    bar(market, 0, 99, high=102, low=98)
+    assert [float(fill[2]) for fill in fills(market)] == ([] if price is None else [price])
+
+
+def test_slippage_never_passes_a_limit() -> None:
+    market = exchange(slippage_bps=50)
+    market.submit(limit("one", "buy_to_open", "100.2"), OPEN)
+    bar(market, 0, 100)
+    assert fills(market)[0][2] == Decimal("100.2")
+
+
+def test_a_limit_waits_and_one_for_the_opening_does_not() -> None:
+    market = exchange()
+    evening = OPEN - timedelta(hours=14)
+    market.submit(limit("day", "buy_to_open", "95"), evening)
+    market.submit(limit("opening", "buy_to_open", "95", time_in_force="opg"), evening)
+    market.on_price(OPEN, "A", 96)
+    assert (status(market, "day"), status(market, "opening")) == ("accepted", "expired")
+    market.on_price(OPEN + MINUTE, "A", 94)
+    assert fills(market) == [("day", 10, Decimal(94))]
+
+
+def test_a_limit_order_has_a_limit_and_others_have_none() -> None:
+    market = exchange()
+    refused(market, request("one", "buy_to_open", type="limit"), "40010001", "require a limit price")
+    refused(market, request("one", "buy_to_open", limit_price=Decimal(5)), "40010001", "take no limit price")
+
+
+def test_limits_that_cannot_meet_are_no_wash_trade() -> None:
+    market = holding()
+    market.submit(limit("out", "sell_to_close", "110", 5), OPEN + MINUTE)
+    refused(market, limit("in", "buy_to_open", "110"), "40310000", "opposite side limit order exists: out")
+    refused(market, request("in", "buy_to_open"), "40310000", "opposite side market/stop order exists: out")
+    market.submit(limit("in", "buy_to_open", "109.99"), OPEN + MINUTE)
+    refused(market, limit("more", "sell_to_close", "109.99", 5), "40310000", "limit order exists: in")
+
+
+def test_a_buyer_s_limit_and_a_seller_s_market_are_held_against_the_buying_power() -> None:
+    market = exchange(cash=1000)
+    market.mark("A", 100)
+    refused(market, limit("one", "buy_to_open", "101", 20), "40310000", "cost_basis: 2020")
+    market.submit(limit("one", "buy_to_open", "90", 10), OPEN)
+    assert market.account().buying_power == 1100
+    refused(market, limit("two", "sell_to_open", "95", 12), "40310000", "cost_basis: 1200")
+
+
+@pytest.mark.parametrize(("intent", "price"), [("buy_to_open", "33.33"), ("sell_to_open", "33.34")])
+def test_a_limit_is_split_to_no_worse_a_price(intent: PositionIntent, price: str) -> None:
+    market = exchange()
+    market.submit(limit("one", intent, "100", time_in_force="gtc"), OPEN)
+    market.split("A", 3, 1, 33.3)
+    order = market.order("one")
+    assert order is not None
+    assert (order.quantity, order.limit_price) == (30, Decimal(price))
+
+
 def test_an_order_takes_the_place_of_another_and_its_shares() -> None:
     market = holding()
     market.submit(stop("first", "sell_to_close", "90"), OPEN + MINUTE)
@@ -406,6 +481,7 @@ def test_an_order_stays_where_the_one_in_its_place_is_refused() -> None:
     with pytest.raises(Refused, match="insufficient qty"):
         market.replace_order("first", stop("second", "sell_to_close", "95", 11), OPEN + MINUTE)
     assert (status(market, "first"), market.available("A"), market.drain_updates()) == ("new", 0, [])
+    assert [order.client_order_id for order in market.open_orders()] == ["first"]
     bar(market, 1, 89)
     assert fills(market)[-1][0] == "first"
     with pytest.raises(Refused, match='already in "filled" state'):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from alpaca.common.exceptions import APIError
 from alpaca.trading.enums import OrderSide, TimeInForce
-from alpaca.trading.requests import MarketOrderRequest, ReplaceOrderRequest, StopOrderRequest
+from alpaca.trading.requests import LimitOrderRequest, MarketOrderRequest, ReplaceOrderRequest, StopOrderRequest
 
 from tests.simulator.conftest import MINUTE, Desk, Start, at
 
@@ -143,6 +143,9 @@ REFUSED: list[tuple[dict[str, Any], int, int, str]] = [
     ({"type": "trailing_stop"}, 422, 40010001, "invalid type"),
     ({"time_in_force": "gtd"}, 422, 40010001, "invalid time_in_force"),
     ({"client_order_id": "x" * 129}, 422, 40010001, "client_order_id must be no more than 128 characters"),
+    ({"type": "limit"}, 422, 40010001, "limit orders require a limit price"),
+    ({"type": "limit", "limit_price": 290.123}, 422, 42210000,
+     "invalid limit_price 290.123. sub-penny increment does not fulfill minimum pricing criteria"),
     ({"type": "stop"}, 422, 40010001, "stop orders require a stop price"),
     ({"type": "stop", "stop_price": 290.123}, 422, 42210000,
      "invalid stop_price 290.123. sub-penny increment does not fulfill minimum pricing criteria"),
@@ -216,6 +219,25 @@ def test_the_other_side_of_an_open_order_is_a_wash_trade(start: Start) -> None:
     }  # fmt: skip
     desk.trading.cancel_order_by_id(stop["id"])
     place(desk)
+
+
+def test_limit_orders_wait_for_their_price(start: Start) -> None:
+    desk = start(start=at(10))
+    price = desk.get("/v2/stocks/trades/latest", symbols="AAPL")["trades"]["AAPL"]["p"]
+    request = LimitOrderRequest(
+        symbol="AAPL", qty=5, side=OrderSide.BUY, time_in_force=TimeInForce.DAY, limit_price=round(price * 1.1, 2)
+    )
+    taken = desk.trading.submit_order(request)
+    low = place(desk, qty=5, type="limit", limit_price="1.5", extended_hours=True)
+    assert (low["limit_price"], low["type"], low["extended_hours"]) == ("1.5", "limit", True)
+    desk.step(at(10, 1))
+    bar = desk.get("/v2/stocks/bars/latest", symbols="AAPL")["bars"]["AAPL"]
+    assert float(desk.trading.get_order_by_id(taken.id).filled_avg_price or 0) == bar["o"]
+    assert [order["id"] for order in desk.get("/v2/orders")] == [low["id"]]
+    refused = desk.order(side="sell", qty=5, type="limit", limit_price=1.5)
+    assert refused.json()["reject_reason"] == "opposite side limit order exists"
+    raised = desk.call("PATCH", f"/v2/orders/{low['id']}", json={"limit_price": "1.6"}).json()
+    assert (raised["limit_price"], raised["qty"]) == ("1.6", "5")
 
 
 def test_buying_power_is_what_orders_cost_at_the_last_price(start: Start) -> None:
