@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import PurePath
 from typing import Literal, NamedTuple
 
@@ -123,11 +124,14 @@ def _property(text: str) -> str:
 
 def suggest(name: str, candidates: Iterable[str]) -> str | None:
     """The candidate that `name` is most likely a misspelling of, or None where none is near."""
+    return None if len(name) > 100 else _nearest(name, tuple(sorted(candidates, reverse=True)))
+
+
+@lru_cache(maxsize=1024)  # one slip is often made a hundred times
+def _nearest(name: str, candidates: tuple[str, ...]) -> str | None:
     import difflib
 
-    if len(name) > 100:
-        return None
-    by_spelling = {candidate.lower().replace("-", "_"): candidate for candidate in sorted(candidates, reverse=True)}
+    by_spelling = {candidate.lower().replace("-", "_"): candidate for candidate in candidates}
     near = difflib.get_close_matches(name.lower().replace("-", "_"), by_spelling, n=1, cutoff=0.65)
     return by_spelling[near[0]] if near else None
 
