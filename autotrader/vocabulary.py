@@ -238,6 +238,7 @@ _LIMITS = (
     _number("exposure_long", "usd", "Value of the long positions, pending included.", 0, _MOST),
     _number("exposure_short", "usd", "Value of the short positions, pending included, as a positive number.", 0, _MOST),
     _number("exposure_sector", "usd", "Value of the positions in this sector, pending included.", 0, _MOST),
+    _number("exposure_strategy", "usd", "The same as strategy_exposure.", 0, _MOST),
     _number("strategy_exposure", "usd", "Value of this strategy's positions, pending included.", 0, _MOST),
     _number("entries_today", "count", "Entries of this session, filled or live.", 0, 10_000),
     _number(

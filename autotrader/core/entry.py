@@ -189,6 +189,7 @@ class Exposure:
             "exposure_long": self._value["long"],
             "exposure_short": self._value["short"],
             "exposure_sector": sector_exposure,
+            "exposure_strategy": strategy_exposure,
             "strategy_exposure": strategy_exposure,
             "symbol_held": item.symbol in self._symbols,
         }
