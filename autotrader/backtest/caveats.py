@@ -134,10 +134,12 @@ def _gaps(panel: Panel, begin: int, end: int) -> list[str]:
         said.append(f"No bars in the period: {_named(absent)}.")
     inside = [f"{names[row]} ({dates[first[row]]})" for row in np.flatnonzero(present & (first > 0)).tolist()]
     if inside:
-        said.append(f"{_count(len(inside), 'symbol')} begin inside the period: {_named(inside)}.")
+        verb = "begins" if len(inside) == 1 else "begin"
+        said.append(f"{_count(len(inside), 'symbol')} {verb} inside the period: {_named(inside)}.")
     ended = [f"{names[row]} ({dates[last[row]]})" for row in np.flatnonzero(present & (last < len(dates) - 1)).tolist()]
     if ended:
-        said.append(f"{_count(len(ended), 'symbol')} end inside the period: {_named(ended)}. A position in one is "
+        verb = "ends" if len(ended) == 1 else "end"
+        said.append(f"{_count(len(ended), 'symbol')} {verb} inside the period: {_named(ended)}. A position in one is "
                     "not left any more, and is valued at its last close.")  # fmt: skip
     if empty.any():
         said.append(f"{_count(int(empty.sum()), 'session')} without any bar: {_named([str(d) for d in dates[empty]])}.")

@@ -25,41 +25,67 @@ SATURATES = 0.1  # strengths of 1.0 in more than this share of a strategy's sign
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """How one of the document's metrics is shown. group: its heading."""
+    """How one of the document's metrics is shown and defined. group: its heading."""
 
     key: str
     label: str
     unit: Unit
     group: str
+    definition: str
 
 
 MEASURES = (
-    Measure("total_return", "Total return", "percent", "Return"),
-    Measure("cagr", "CAGR", "percent", "Return"),
-    Measure("benchmark_total_return", "Benchmark's total return", "percent", "Return"),
-    Measure("benchmark_cagr", "Benchmark's CAGR", "percent", "Return"),
-    Measure("volatility", "Volatility, annual", "percent", "Risk"),
-    Measure("max_drawdown", "Max drawdown", "percent", "Risk"),
-    Measure("longest_drawdown_sessions", "Longest drawdown", "sessions", "Risk"),
-    Measure("benchmark_max_drawdown", "Benchmark's max drawdown", "percent", "Risk"),
-    Measure("sharpe", "Sharpe", "number", "Return to risk"),
-    Measure("sortino", "Sortino", "number", "Return to risk"),
-    Measure("calmar", "Calmar", "number", "Return to risk"),
-    Measure("benchmark_sharpe", "Benchmark's Sharpe", "number", "Return to risk"),
-    Measure("closed_trades", "Closed trades", "count", "Trades"),
-    Measure("hit_rate", "Hit rate", "percent", "Trades"),
-    Measure("profit_factor", "Profit factor", "number", "Trades"),
-    Measure("expectancy_r", "Expectancy", "r", "Trades"),
-    Measure("average_win", "Average gain", "usd", "Trades"),
-    Measure("average_loss", "Average loss", "usd", "Trades"),
-    Measure("average_sessions_held", "Sessions held, mean", "number", "Trades"),
-    Measure("open_trades", "Open at the end", "count", "Trades"),
-    Measure("exposure", "Exposure, mean", "percent", "Use of capital"),
-    Measure("net_exposure", "Net exposure, mean", "percent", "Use of capital"),
-    Measure("time_in_market", "Sessions with a position", "percent", "Use of capital"),
-    Measure("turnover", "Turnover a year", "number", "Use of capital"),
-    Measure("costs", "Costs", "usd", "Use of capital"),
-)
+    Measure("total_return", "Total return", "percent", "Return",
+            "Equity at the end over the cash at the start, minus 1."),
+    Measure("cagr", "CAGR", "percent", "Return",
+            "Compound annual growth: (1 + total return) ^ (252 / sessions) - 1."),
+    Measure("benchmark_total_return", "Benchmark's total return", "percent", "Return",
+            "The universe in equal parts, rebalanced at each close, from the same cash, without costs."),
+    Measure("benchmark_cagr", "Benchmark's CAGR", "percent", "Return",
+            "As CAGR, of the benchmark."),
+    Measure("volatility", "Volatility, annual", "percent", "Risk",
+            "Sample standard deviation of the returns from close to close, times the root of 252."),
+    Measure("max_drawdown", "Max drawdown", "percent", "Risk",
+            "The deepest fall of the equity at a close below its highest before, the cash at the start included."),
+    Measure("longest_drawdown_sessions", "Longest drawdown", "sessions", "Risk",
+            "The longest run of sessions that closed below an earlier high, also one that has not ended."),
+    Measure("benchmark_max_drawdown", "Benchmark's max drawdown", "percent", "Risk",
+            "As max drawdown, of the benchmark."),
+    Measure("sharpe", "Sharpe", "number", "Return to risk",
+            "Mean return over its sample standard deviation, times the root of 252; no risk-free rate."),
+    Measure("sortino", "Sortino", "number", "Return to risk",
+            "Mean return over the root of the mean square of the losses (gains count as 0), times the root of 252."),
+    Measure("calmar", "Calmar", "number", "Return to risk",
+            "CAGR over max drawdown."),
+    Measure("benchmark_sharpe", "Benchmark's Sharpe", "number", "Return to risk",
+            "As Sharpe, of the benchmark."),
+    Measure("closed_trades", "Closed trades", "count", "Trades",
+            "Positions that were left."),
+    Measure("hit_rate", "Hit rate", "percent", "Trades",
+            "Closed trades that gained, net of costs, over all of them."),
+    Measure("profit_factor", "Profit factor", "number", "Trades",
+            "The sum of all gains over the sum of all losses."),
+    Measure("expectancy_r", "Expectancy", "r", "Trades",
+            "Mean R of the closed trades; R is the net gain over the planned stop distance times the shares."),
+    Measure("average_win", "Average gain", "usd", "Trades",
+            "Mean net gain of those that gained."),
+    Measure("average_loss", "Average loss", "usd", "Trades",
+            "Mean net loss of those that lost."),
+    Measure("average_sessions_held", "Sessions held, mean", "number", "Trades",
+            "Sessions from entry to exit, the entry session being 0."),
+    Measure("open_trades", "Open at the end", "count", "Trades",
+            "Positions still held at the last close, valued at it."),
+    Measure("exposure", "Exposure, mean", "percent", "Use of capital",
+            "Mean of what is held, longs and shorts added, over equity, at all closes."),
+    Measure("net_exposure", "Net exposure, mean", "percent", "Use of capital",
+            "The same, shorts subtracted."),
+    Measure("time_in_market", "Sessions with a position", "percent", "Use of capital",
+            "Sessions that closed with a position, over all."),
+    Measure("turnover", "Turnover a year", "number", "Use of capital",
+            "Half of the value of all fills over mean equity, per 252 sessions."),
+    Measure("costs", "Costs", "usd", "Use of capital",
+            "Commissions and borrowing; slippage is in the prices."),
+)  # fmt: skip
 
 
 def shown(value: float | str | None, unit: Unit) -> str:

@@ -88,7 +88,7 @@ def _summary(content: Document) -> str:
     sections = []
     for group, measures in groupby(MEASURES, key=lambda measure: measure.group):
         rows = "".join(
-            f"<dt>{escape(m.label)}</dt><dd {_value(m.key, measured[m.key])}>"
+            f'<dt title="{escape(m.definition)}">{escape(m.label)}</dt><dd {_value(m.key, measured[m.key])}>'
             f"{escape(shown(measured[m.key], m.unit))}</dd>"
             for m in measures
         )
@@ -99,7 +99,11 @@ def _summary(content: Document) -> str:
         said = f"The deepest drawdown began after {peak or 'the start'}, had its low on "
         said += f"{measured['max_drawdown_trough']} and was {f'made good on {back}' if back else 'not made good'}."
         fall = f'<p class="soft">{escape(said)}</p>'
-    return f'<div class="tiles">{final}{tiles}</div>{notice}<div class="measures">{"".join(sections)}</div>{fall}'
+    defined = bullets(f"{measure.label}: {measure.definition}" for measure in MEASURES)
+    return (
+        f'<div class="tiles">{final}{tiles}</div>{notice}<div class="measures">{"".join(sections)}</div>{fall}'
+        f"<details><summary>How these are defined</summary>{defined}</details>"
+    )
 
 
 _SIGNED = {"total_return", "cagr", "expectancy_r"}
@@ -178,9 +182,9 @@ def _months(result: BacktestResult) -> str:
                 cells.append("<td></td>")
             else:
                 heat = min(round(70 * math.sqrt(abs(value) / most)), 70) if value else 0
-                cells.append(f'<td class="{"up" if value >= 0 else "down"}" style="--h:{heat}">{value:.1%}</td>')
+                cells.append(f'<td class="{"up" if value >= 0 else "down"}" style="--h:{heat}">{_percent(value)}</td>')
         rows.append(
-            f'<tr><th scope="row">{year}</th>{"".join(cells)}<td class="{sign(whole)}"><b>{whole:.1%}</b></td>'
+            f'<tr><th scope="row">{year}</th>{"".join(cells)}<td class="{sign(whole)}"><b>{_percent(whole)}</b></td>'
             f'<td class="soft">{bench[year]:.1%}</td></tr>'
         )
     head = "".join(f'<th class="n" scope="col">{name}</th>' for name in (*_MONTHS, "year", "benchmark"))
@@ -271,7 +275,8 @@ def _histogram(r: Array) -> str:
                    f"{edges[i]:+.2f} to {edges[i + 1]:+.2f} R: {count}")
         for i, count in enumerate(counts.tolist()) if count
     )  # fmt: skip
-    below = [charts.Mark(float((at - low) / (high - low) * 100), f"{at:+.0f}") for at in np.arange(low, high + 0.5)]
+    whole = np.arange(low, high + 0.5).tolist()
+    below = [charts.Mark((at - low) / (high - low) * 100, _multiple(at)) for at in whole]
     left = charts.marks(tallest, "{:.0f}".format, 4)
     return charts.frame("histogram", bars, 180, left, below, "Distribution of results in R")
 
@@ -298,12 +303,12 @@ def _scatter(closed: Sequence[Row], which: str) -> str:
     x, y = _scatter_places(closed, which)
     won = np.array([row["pnl"] > 0 for row in closed])
     span = across.high - across.low
-    below = [charts.Mark((at - across.low) / span * 100, f"{at:+.0f}") for at in across.ticks(4)]
+    below = [charts.Mark((at - across.low) / span * 100, _multiple(at)) for at in across.ticks(4)]
     ends = result.place(np.array([across.low, across.high]))
     diagonal = charts.line(np.array([0.0, charts.SIZE]), ends, "zero")
     drawing = diagonal + charts.dots(x[~won], y[~won], "loss") + charts.dots(x[won], y[won], "win")
     label = "Worst moment against result" if which == "mae" else "Best moment against result"
-    return charts.frame(which, drawing, 300, charts.marks(result, "{:+.0f}".format, 7), below, label)
+    return charts.frame(which, drawing, 300, charts.marks(result, _multiple, 7), below, label)
 
 
 def _rules(content: Document) -> str:
@@ -464,6 +469,16 @@ def _value(key: str, value: float | str | None) -> str:
 def _minute(stamp: str) -> str:
     """2020-03-12 09:30"""
     return stamp[:16].replace("T", " ")
+
+
+def _multiple(value: float) -> str:
+    return f"{value:+.0f}" if value else "0"
+
+
+def _percent(value: float) -> str:
+    """-0.0% is none."""
+    text = f"{value:.1%}"
+    return "0.0%" if text == "-0.0%" else text
 
 
 def _id(name: str) -> str:

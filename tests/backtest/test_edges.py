@@ -161,7 +161,7 @@ def test_a_symbol_is_not_entered_before_it_has_begun_and_its_beginning_is_named(
     content = told(run(configuration, without(panel, symbol, slice(None, begins))))
     mine = [row["entered_at"][:10] for row in content["trades"] if row["symbol"] == symbol]
     assert all(day >= panel.dates[begins + 60].item().isoformat() for day in mine), "batch.min_bars is 60"
-    assert any(f"begin inside the period: {symbol} ({panel.dates[begins]})" in line for line in content["caveats"])
+    assert any(f"begins inside the period: {symbol} ({panel.dates[begins]})" in line for line in content["caveats"])
 
 
 def test_sessions_that_nobody_traded_in_are_named_and_change_nothing_held(tmp_path: Path) -> None:
