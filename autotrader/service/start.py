@@ -18,6 +18,7 @@ from autotrader.batch.run import inside
 from autotrader.clock import Calendar, Clock, SystemClock
 from autotrader.core import events as ev
 from autotrader.errors import AutotraderError
+from autotrader.execution.orders import Tell
 from autotrader.journal.store import Journal
 from autotrader.market.broker import Broker, BrokerError, BrokerOptions
 from autotrader.market.feed import FeedOptions, LiveFeed
@@ -140,7 +141,7 @@ def opened(deployment: Deployment, stop: Stop) -> Iterator[tuple[Service, Pause]
         )  # fmt: skip
         stack.callback(feed.close)
         heartbeat = Heartbeat(data, secrets.value(system.watch.heartbeat_env), system.watch.heartbeat_seconds)
-        publish = _publisher(stack, deployment, system, data)
+        publish = publisher(stack, deployment, system, data, alerts.tell)
         parts = Parts(
             folder=deployment.config, data=data, broker=broker, feed=feed, journal=journal,
             configurations=configurations, universe=tuple(load_universe(inside(deployment.home, system.universe))),
@@ -226,14 +227,19 @@ def _alerts(deployment: Deployment, system: SystemSettings, journal: Journal) ->
     return open_alerts(deployment.home, system.alerts, journal.append, deployment.clock, recent)
 
 
-def _publisher(
-    stack: ExitStack, deployment: Deployment, system: SystemSettings, data: Path
+def publisher(
+    stack: ExitStack, deployment: Deployment, system: SystemSettings, data: Path, tell: Tell
 ) -> Callable[[Service], None]:
+    """Hands the service's state to /health and /status; a port that is taken is told and stops nothing."""
     if not system.watch.port:
         return lambda _: None
-    from autotrader.service.watch import Snapshot, Watch, token
+    from autotrader.service.watch import Snapshot, Watch, WatchError, token
 
-    watch = Watch(system.watch.port, token(data), deployment.clock, system.watch.stale_seconds)
+    try:
+        watch = Watch(system.watch.port, token(data), deployment.clock, system.watch.stale_seconds)
+    except WatchError as error:
+        tell("warning", "watch", str(error), "the service runs, without /health and /status", "then restart it")
+        return lambda _: None
     stack.callback(watch.close)
     last: list[tuple[datetime, Any]] = []
 

@@ -96,12 +96,7 @@ def _recorded() -> Iterator[list[_Recorder]]:
 
 
 def play_demo(
-    configuration: Configuration,
-    panel: Panel,
-    universe: Sequence[Member],
-    first: date,
-    last: date,
-    folder: Path,
+    configuration: Configuration, panel: Panel, universe: Sequence[Member], first: date, last: date, folder: Path,
     minutes: Path | None = None,
 ) -> Life:
     """The days through journal, order manager, broker and exchange, along the daily path or over minute bars."""
@@ -118,11 +113,7 @@ def play_demo(
 
 
 def play_backtest(
-    configuration: Configuration,
-    panel: Panel,
-    universe: Sequence[Member],
-    first: date,
-    last: date,
+    configuration: Configuration, panel: Panel, universe: Sequence[Member], first: date, last: date,
     minutes: Path | None = None,
 ) -> Life:
     source = None if minutes is None else MinuteFiles(minutes)

@@ -7,6 +7,7 @@ import stat
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -103,3 +104,17 @@ def test_the_token_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
     (tmp_path / "data" / "token").write_text("")
     with pytest.raises(WatchError, match="holds no token"):
         token(tmp_path / "data")
+
+
+def test_a_port_that_is_taken_is_told_and_does_not_keep_the_service_from_running(watch: Watch, tmp_path: Path) -> None:
+    from autotrader.service.start import Deployment, publisher
+    from autotrader.settings import SystemSettings
+    from autotrader.settings import Watch as Settings
+
+    told: list[tuple[str, ...]] = []
+    system = SystemSettings(watch=Settings(port=watch.port))
+    deployment = Deployment(tmp_path, tmp_path, VirtualClock(AT))
+    with ExitStack() as stack:
+        publisher(stack, deployment, system, tmp_path, lambda *said: told.append(said))
+    assert [said[:2] for said in told] == [("warning", "watch")]
+    assert f"port {watch.port}" in told[0][2]
