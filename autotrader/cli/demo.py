@@ -62,6 +62,14 @@ def demo(
     ] = 0.0,
     commission: Annotated[float, typer.Option("--commission", min=0.0, help="Commission, USD per order.")] = 0.0,
     borrow: Annotated[float, typer.Option("--borrow", min=0.0, help="What shorts pay, as an annual ratio.")] = 0.01,
+    faults: Annotated[
+        float,
+        typer.Option(
+            "--faults", min=0.0, max=1.0, metavar="RATE",
+            help="How often the broker refuses, forgets, delays, doubles or leaves in the dark: 0.02 is 2% of each "
+            "kind. What becomes of every order is told too.",
+        ),
+    ] = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end, no story.")] = False,
     config: Config = None,
     home: Home = None,
@@ -95,7 +103,7 @@ def demo(
         folder=state, days=days, start=None if start is None else start.date(), cash=cash,
         seed=system.feed.seed if seed is None else seed, mode="path" if market == "path" else "minutes",
         minutes=source if source is not None and source.is_dir() else None, slippage_bps=slippage,
-        commission=commission, borrow=borrow, splits=told_splits(configuration, folder, feed, data),
+        commission=commission, borrow=borrow, faults=faults, splits=told_splits(configuration, folder, feed, data),
     )  # fmt: skip
     account = AccountOf(cash)
     story = None if as_json else Story(console())
@@ -110,6 +118,8 @@ def demo(
     sessions = [session.isoformat() for session in run.sessions]
     if story is not None:
         story.begin(feed.name, len(members), sessions, cash)
+        if faults:
+            story.tell_of_orders(run.clock)
     desk = run.play()
     trades = desk.trader.book.all_trades()
     if story is None:

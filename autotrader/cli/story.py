@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import time
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from autotrader.batch.files import BatchResultRecord
+    from autotrader.clock import Clock
     from autotrader.core.book import Trade
     from autotrader.core.entry import Outcome
     from autotrader.execution.day import Told
@@ -26,6 +28,12 @@ class Story:
         self._scan: BatchResultRecord | None = None
         self._passed: int | None = None
         self._entered = 0
+
+    def tell_of_orders(self, clock: Clock) -> None:
+        """From now on, what becomes of orders is told as the log has it, at the time of `clock`."""
+        logger = logging.getLogger("autotrader.orders")
+        logger.addHandler(_OrderLog(self._out, clock))
+        logger.setLevel(logging.INFO)
 
     def tell(self, tale: Tale) -> None:
         from autotrader.core.book import Trade
@@ -173,3 +181,18 @@ def _money(value: float) -> str:
 
 def _percent(value: float | None) -> str:
     return "no price" if value is None else f"{value:+.2%}"
+
+
+class _OrderLog(logging.Handler):
+    """The log of orders as lines of the story."""
+
+    def __init__(self, out: Console, clock: Clock) -> None:
+        super().__init__()
+        self._out = out
+        self._clock = clock
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from autotrader.clock import NEW_YORK
+
+        style = "dim" if record.levelno < logging.WARNING else "yellow"
+        self._out.print(f"  {self._clock.now().astimezone(NEW_YORK):%H:%M} {record.getMessage()}", style=style)

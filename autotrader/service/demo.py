@@ -38,7 +38,7 @@ from autotrader.market.memory import PanelFeed
 from autotrader.market.playback import Mode, Playback
 from autotrader.market.splits import AsOf
 from autotrader.market.universe import Member
-from autotrader.plugins.brokers.paper import PaperBroker
+from autotrader.plugins.brokers.paper import PaperBroker, SeededFaults
 from autotrader.service.timetable import GAP_FILTER, SCAN
 from autotrader.settings import Batch
 from autotrader.validation.load import Configuration
@@ -55,7 +55,8 @@ class DemoError(AutotraderError):
 class DemoOptions:
     """What to play. folder: where journal and results go; what a demo left there is removed first.
 
-    minutes: real minute bars, where there are any. mode: "minutes", or "path" for the daily path.
+    minutes: real minute bars, where there are any. mode: "minutes", or "path" for the daily path. faults: how often
+    the broker fails, by each kind of fault, 0 to 1.
     splits: those that the bars are not adjusted for; None: nobody has said.
     """
 
@@ -69,6 +70,7 @@ class DemoOptions:
     slippage_bps: float = 0.0
     commission: float = 0.0
     borrow: float = 0.01
+    faults: float = 0.0
     splits: Sequence[ShareSplit] | None = None
 
 
@@ -130,7 +132,7 @@ class Demo:
         self.sessions = self._pick_sessions(feed)
         self._feed = self._load(feed)
         self._results = options.folder / "batch_results"
-        self._clock = VirtualClock(self._at(self._before(self.sessions[0]), self._batch.scan_time))
+        self.clock = VirtualClock(self._at(self._before(self.sessions[0]), self._batch.scan_time))
         self._scanner = NightlyScanner(
             configuration.rulebook, configuration.settings.config_hash, configuration.strategies(), universe,
             self._calendar, configuration.blackouts,
@@ -154,8 +156,9 @@ class Demo:
             commission=options.commission,
         )  # fmt: skip
         trader = Trader(journal.book(), {settings.config_hash: rulebook}, _TAG, self._day_of)
+        broker = PaperBroker(exchange, self.clock, SeededFaults(options.seed, options.faults))
         desk = Desk(
-            trader, journal, PaperBroker(exchange, self._clock), self._calendar, self._clock, rulebook,
+            trader, journal, broker, self._calendar, self.clock, rulebook,
             protect=options.mode == "minutes",
         )  # fmt: skip
         desk.recover()
@@ -163,19 +166,19 @@ class Demo:
             self._feed, self._calendar, options.mode, options.seed, options.minutes, options.splits
         )  # fmt: skip
         stage = VirtualSession(
-            desk, playback, exchange, self._calendar, self._clock, rulebook, self._tell, options.borrow
+            desk, playback, exchange, self._calendar, self.clock, rulebook, self._tell, options.borrow
         )
         self._scan(self._before(self.sessions[0]))
         for session in self.sessions:
             self._play(session, desk, stage, playback)
-            self._clock.advance_to(self._at(session, self._batch.scan_time))
+            self.clock.advance_to(self._at(session, self._batch.scan_time))
             if self._scan(session):
                 desk.finish(SCAN)
         return desk
 
     def _play(self, session: date, desk: Desk, stage: VirtualSession, playback: Playback) -> None:
         before, options = self._before(session), self._options
-        self._clock.advance_to(self._at(session, self._batch.gap_filter_time))
+        self.clock.advance_to(self._at(session, self._batch.gap_filter_time))
         desk.open_session(session)
         self._tell(Dawn(session, self._calendar.closes_at(session).astimezone(NEW_YORK).time()))
         if playback.splits(session):
@@ -200,7 +203,7 @@ class Demo:
         scan = read_batch_result(result_path(self._results, before))
         quotes = playback.pre_market(session, [item.symbol for item in scan.candidates])
         record, judged = GapFilter(self._configuration.rulebook).filter(
-            scan, quotes, session, 1, self._clock.now(), playback.splits(session)
+            scan, quotes, session, 1, self.clock.now(), playback.splits(session)
         )
         write_record(filtered_path(self._results, before), record)
         desk.record(judged)
@@ -216,7 +219,7 @@ class Demo:
         except ScanError as error:
             self._tell(Night(session, None, str(error)))
             return False
-        record = to_record(result, list(self._configuration.enabled), self._clock.now(), 0.0)
+        record = to_record(result, list(self._configuration.enabled), self.clock.now(), 0.0)
         write_record(result_path(self._results, session), record)
         self._tell(Night(session, record))
         return True
@@ -224,7 +227,7 @@ class Demo:
     def _day_of(self, _config_hash: str, symbol: str) -> Day:
         """The last night's values of a held symbol."""
         assert self._view is not None
-        session = self._clock.now().astimezone(NEW_YORK).date()
+        session = self.clock.now().astimezone(NEW_YORK).date()
         return self._view.day(self._rows[symbol], -1, session, self._calendar.number(session))
 
     # --- what to play -------------------------------------------------------------------------------------------
