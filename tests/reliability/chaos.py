@@ -104,6 +104,7 @@ class World:
         self.invariants = Invariants(self.exchange, self.rulebook)
         self.counts: Counter[str] = Counter()
         self.away = 0  # minutes that the process will stay down
+        self.splits: dict[str, tuple[int, int, float]] = {}  # of the session: symbol -> new, old, cash for a fraction
         self.market: Market | None = None
         self.journal: Journal | None = None
         self.desk: Desk | None = None
@@ -128,8 +129,34 @@ class World:
         self.since = self.clock.now()
         self.day = TradingDay(desk, Seen(market), market.session, CALENDAR, self.clock, lambda told: None)
         desk.open_session(market.session)
+        self._take_splits(desk)
         desk.recover()
         self.day.begin(self._plan(market))
+
+    def _split(self, session: date) -> None:
+        """Before the open, now and then: one of the symbols has other shares, at the broker and in the market."""
+        rng = random.Random(f"{self.chaos.seed}/{session}/splits")
+        self.splits = {}
+        if rng.random() < 0.5:
+            symbol, (new, old) = rng.choice(SYMBOLS), rng.choice([(2, 1), (3, 2), (1, 4), (7, 3)])
+            self.invariants.resized(symbol, new, old)
+            self.prices[symbol] *= old / new
+            cash = self.exchange.split(symbol, new, old, self.prices[symbol])
+            self.splits[symbol] = (new, old, float(cash))
+
+    def _take_splits(self, desk: Desk) -> None:
+        """The process does, once for the session, however often it is started."""
+        if desk.done("splits"):
+            return
+        book = desk.trader.book
+        for symbol, (new, old, cash) in self.splits.items():
+            before = book.positions.get(symbol)
+            if before is not None:
+                known = (before.quantity, before.entry_price, before.plan.stop_distance)
+                desk.split(symbol, new, old, cash)
+                self.counts["splits"] += 1
+                self.invariants.split(known, book.positions.get(symbol), new, old)
+        desk.finish("splits")
 
     def _plan(self, market: Market) -> Plan:
         passed, _, _ = gap_filter(market.candidates(), {}, self.rulebook, "UNCERTAIN", 1)
@@ -200,6 +227,7 @@ class World:
     def _session(self, session: date) -> None:
         self.clock.advance_to(at(session, 9, 25))
         self.die()
+        self._split(session)
         self.market = market = Market(self.chaos.seed, session, self.exchange, self.clock, self.prices)
         self.alive(lambda: None)
         for minute in market.minutes:

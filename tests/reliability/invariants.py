@@ -10,7 +10,7 @@ from datetime import date, datetime, timedelta
 from days import CALENDAR
 
 from autotrader.core import events as ev
-from autotrader.core.book import Book
+from autotrader.core.book import Book, HeldPosition
 from autotrader.core.rulebook import Rulebook
 from autotrader.journal.store import Journal
 from autotrader.market.broker import OrderRequest
@@ -78,11 +78,11 @@ class Invariants:
                     return
                 plan = event.plan
                 _hold("I6", (event.session, event.symbol) not in self._exits, f"{event.order_id} after an exit today")
-                cap = equity * params["max_position_pct"] * (1 + 1e-9)
-                _hold("I18", event.quantity * plan.price <= cap, f"{event.order_id} is worth more than {cap:.2f}")
                 first = self._first.setdefault((event.session, event.symbol), event)
                 if first.order_id == event.order_id:  # also when it was lost before it was durable, and decided again
                     self._first[event.session, event.symbol] = first = event
+                    cap = equity * params["max_position_pct"] * (1 + 1e-9)
+                    _hold("I18", event.quantity * plan.price <= cap, f"{event.order_id} is worth more than {cap:.2f}")
                     _hold("I18", plan.price == price, f"{event.order_id} at {plan.price}, the market is at {price}")
                 waited = event.at - first.at
                 _hold("I18", waited <= RETRIED, f"{event.order_id} is tried again after {waited}")
@@ -108,6 +108,22 @@ class Invariants:
         if event.order_id not in names:  # else it was decided, lost before it was durable, and decided again
             names.append(event.order_id)
         _hold("I2", int(parts[6]) == names.index(event.order_id) + 1, f"{event.order_id} comes after {names}")
+
+    def resized(self, symbol: str, new: int, old: int) -> None:
+        """The broker's shares of a symbol are others from here on."""
+        self._no_flips()
+        held = self._signs.get(symbol, 0)
+        self._signs[symbol] = (1 if held > 0 else -1) * (abs(held) * new // old)
+
+    def split(self, before: tuple[int, float, float], held: HeldPosition | None, new: int, old: int) -> None:
+        """A split keeps value and stop distance, to within a share."""
+        quantity, price, distance = before
+        if held is None:
+            _hold("I10", quantity * new < old, f"{quantity} shares are gone by a split of {old} into {new}")
+            return
+        value, share = quantity * price, held.entry_price
+        _hold("I10", -1e-6 <= value - held.quantity * share < share, f"{value} became {held.quantity} at {share}")
+        _hold("I10", abs(held.plan.stop_distance / held.entry_price - distance / price) < 1e-9, "the stop moved")
 
     # --- at every request -----------------------------------------------------------------------------------------
 
@@ -180,6 +196,9 @@ class Invariants:
                 _hold("I8", (event.order_id, event.cumulative) not in seen, f"{event} is there twice")
                 seen.add((event.order_id, event.cumulative))
                 quantities[event.order_id.split("-")[4]] += sides[event.order_id] * event.quantity
+            elif isinstance(event, ev.Split):
+                held = quantities[event.symbol]
+                quantities[event.symbol] = (1 if held > 0 else -1) * (abs(held) * event.new // event.old)
         mine = {symbol: held.sign * held.quantity for symbol, held in book.positions.items()}
         sums = {symbol: quantity for symbol, quantity in quantities.items() if quantity}
         _hold("I8", sums == mine, f"fills add up to {sums}, not {mine}")
