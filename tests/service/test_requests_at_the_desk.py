@@ -11,13 +11,25 @@ from days import CALENDAR, INDICATORS, configuration
 
 from autotrader.clock import VirtualClock
 from autotrader.core import events as ev
-from autotrader.core.exits import Day
+from autotrader.core.exits import Bar, Day
 from autotrader.core.trader import Trader
 from autotrader.execution.desk import Desk
 from autotrader.journal.store import Journal
 from autotrader.market.exchange import Exchange
 from autotrader.plugins.brokers.paper import PaperBroker
-from autotrader.service.inbox import Accept, Flatten, Hands, Inbox, LetStand, Resume, What, flattened, new_request, take
+from autotrader.service.inbox import (
+    Accept,
+    AdoptConfig,
+    Flatten,
+    Hands,
+    Inbox,
+    LetStand,
+    Resume,
+    What,
+    flattened,
+    new_request,
+    take,
+)
 
 MONDAY = date(2020, 3, 2)
 OPENS = CALENDAR.opens_at(MONDAY)
@@ -35,7 +47,8 @@ class Firm:
         self.inbox = Inbox(folder)
         self.journal = Journal.open(folder / "journal.sqlite3", "TEST", initial_cash=100_000.0, clock=self.clock)
         rulebook = configuration().rulebook
-        trader = Trader(self.journal.book(), {HASH: rulebook}, "test", self.day_of)
+        self.rulebooks = {HASH: rulebook}
+        trader = Trader(self.journal.book(), self.rulebooks, "test", self.day_of)
         broker = PaperBroker(self.exchange, self.clock)
         self.desk = Desk(trader, self.journal, broker, CALENDAR, self.clock, rulebook)
         self.book = trader.book
@@ -61,12 +74,19 @@ class Firm:
     def turn(self) -> list[ev.Asked]:
         hands = Hands(
             self.desk.orders.keep, self.journal.commit, lambda name: self.desk.orders.end(name, self.clock.now()),
-            self.desk.sync, lambda _: None,
+            self.desk.sync, self.rulebooks.get,
         )  # fmt: skip
         taken = take(self.inbox, self.book, hands, self.clock.now(), MONDAY, lambda *_: None)
         self.desk.sync()
         self.desk.settle()
         return taken
+
+    def bar(self, symbol: str, price: float) -> None:
+        """A minute in which the symbol trades at a price and is judged."""
+        began = self.clock.now()
+        self.clock.advance_to(began + MINUTE)
+        minute = (self.clock.now() - OPENS) // MINUTE
+        self.desk.bars(began, {symbol: Bar(price, price, price, minute, 390 - minute)})
 
     def ask(self, what: What) -> None:
         self.inbox.put(new_request(what, self.clock.now()))
@@ -152,3 +172,28 @@ def test_after_a_flatten_is_done_entries_stay_off_until_resumed(firm: Firm) -> N
     firm.ask(Resume())
     firm.turn()
     assert firm.desk.entries_off() is None
+
+
+STRICTER = (
+    ("sl_atr_mult: 2.5         # stop distance, in ATRs at entry", "sl_atr_mult: 1.0"),
+    ("    - {name: day_skip, when: days_held == 0, then: hold, because: The first session's noise is not a reason to "
+     "leave.}\n", ""),
+)  # fmt: skip
+
+
+def test_an_adopted_configuration_decides_from_the_next_bar_on_for_the_positions_that_adopted_it(firm: Firm) -> None:
+    firm.bar("A", 97.0)
+    firm.bar("B", 97.0)
+    assert not any(held.leaving for held in firm.book.positions.values())
+    firm.rulebooks["new"] = configuration(*STRICTER).rulebook
+    firm.ask(AdoptConfig(config_hash="new", symbols=("A",)))
+    (taken,) = firm.turn()
+    assert taken.outcome == "adopted by A"
+    bars_held = firm.book.positions["A"].bars_held
+    firm.bar("A", 97.0)
+    firm.bar("B", 97.0)
+    assert firm.book.positions["A"].leaving == ("stop_loss", "stop_loss")
+    assert firm.book.positions["A"].bars_held == bars_held + 1
+    assert firm.book.positions["B"].leaving is None
+    (last,) = list(firm.journal.decisions("A", MONDAY, "exit"))[-1:]
+    assert (last.rule, last.config_hash) == ("stop_loss", "new")
