@@ -31,12 +31,13 @@ class Kind:
     place: what it may strike. request: each HTTP request; order: each order, when it is taken, filled or canceled;
     trade_updates, bars: each update or bar that would be sent; stream: each connection or frame; state: nothing, it
     holds while the fault is there.
-    request: those it strikes where the fault names none.
+    request, seconds: where the fault names none. In a market that is stepped, a fill is a minute old when it is told.
     """
 
     place: Place
     what: str
     request: str = "*"
+    seconds: float = 30.0
 
 
 KINDS: dict[str, Kind] = {
@@ -74,10 +75,10 @@ KINDS: dict[str, Kind] = {
     "close_stream": Kind("stream", "closed with `code`, 1006 for a lost connection"),
     "halt": Kind("state", "the symbol does not trade"),
     "hard_to_borrow": Kind("state", "the symbol is not lent"),
-    "stale_positions": Kind("state", "the position list does not have the fills of the last `seconds`"),
+    "stale_positions": Kind("state", "the position list does not have the fills of the last `seconds`", seconds=90),
     "clock_skew": Kind("state", "/v2/clock is wrong by `seconds`"),
     "zero_ask": Kind("state", "quotes have no ask"),
-    "stale_quote": Kind("state", "quotes and trades are `seconds` old"),
+    "stale_quote": Kind("state", "quotes and trades are `seconds` old", seconds=3600),
     "buying_power": Kind("state", "the buying power is at most `value`"),
     "account_blocked": Kind("state", "the account may not trade"),
 }
@@ -106,6 +107,12 @@ class Fault(BaseModel):
     field: str = ""
     value: Any = None
     code: int = 1006
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual(cls, given: Any) -> Any:
+        kind = KINDS.get(str(given.get("kind"))) if isinstance(given, dict) else None
+        return given if kind is None else {"seconds": kind.seconds, **given}
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from pathlib import Path
+from shutil import copyfile
 from typing import Any
 
 import pytest
@@ -20,6 +22,7 @@ from alpaca.data.requests import (
 from alpaca.data.timeframe import TimeFrame, TimeFrameUnit
 
 from autotrader.clock import NEW_YORK, Calendar
+from autotrader.market.minutes import load_minutes
 from autotrader.market.synthetic import synthetic_panel
 from tests.simulator.conftest import KEY, SYMBOLS, Desk, Start, at
 
@@ -158,6 +161,30 @@ def test_the_basic_plan_sees_the_consolidated_tape_a_quarter_of_an_hour_late(sta
     assert refused.status_code == 403
     desk.control("settings", {"plan": "plus"})
     assert desk.data.get_stock_latest_trade(recent)["AAPL"].timestamp == at(10)
+
+
+def test_a_list_of_splits_beside_the_bars_is_applied(start: Start, market: Path, tmp_path: Path) -> None:
+    copyfile(market, tmp_path / "daily.parquet")
+    (tmp_path / "splits.csv").write_text("symbol,date,new,old\nAAPL,2019-02-12,2,1\n")
+    desk, plain = start(data=tmp_path, start=at(15)), start(start=at(9, day=13))
+    desk.order("AAPL", 10)
+    desk.step(at(9, day=13))
+    assert desk.get("/v2/positions/AAPL")["qty"] == "20"
+    traded = bars(plain)["AAPL"]
+    assert bars(desk)["AAPL"] == traded, "they stand there as they were traded"
+    adjusted = bars(desk, adjustment="split")["AAPL"]
+    assert [bar["c"] for bar in adjusted] == [*(bar["c"] / 2 for bar in traded[:-1]), traded[-1]["c"]]
+    actions = desk.get("/v1/corporate-actions", start="2019-02-12", end="2019-02-12")["corporate_actions"]
+    assert [action["symbol"] for action in actions["forward_splits"]] == ["AAPL"]
+
+
+def test_minute_bars_beside_the_daily_ones_are_played_as_they_are(start: Start, real_data: Path) -> None:
+    desk = start(data=real_data, universe=real_data / "sp500_constituents_2021.csv")
+    desk.step(at(10))
+    real = load_minutes(real_data, ["AAPL", "MSFT"], at(9).date())
+    for symbol in ("AAPL", "MSFT"):
+        found = bars(desk, symbols=symbol, timeframe="1Min", start="2019-02-11")[symbol]
+        assert [bar["c"] for bar in found] == real[symbol].close[real[symbol].minute < 30].tolist()
 
 
 def test_a_split_is_announced_and_changes_what_is_held_and_what_bars_look_like(start: Start) -> None:

@@ -152,7 +152,7 @@ def test_a_cancel_is_late_and_the_fill_comes_first(start: Start) -> None:
 
 
 def test_positions_are_stale_for_a_while(start: Start) -> None:
-    desk = faulty(start, Fault(kind="stale_positions", seconds=90))
+    desk = faulty(start, Fault(kind="stale_positions"))
     desk.order("AAPL")
     desk.step(at(10, 1))
     assert desk.get("/v2/positions") == []
@@ -163,7 +163,7 @@ def test_positions_are_stale_for_a_while(start: Start) -> None:
 
 
 def test_quotes_have_no_ask_or_are_old(start: Start) -> None:
-    desk = faulty(start, Fault(kind="zero_ask", symbol="AAPL"), Fault(kind="stale_quote", symbol="MSFT", seconds=3600))
+    desk = faulty(start, Fault(kind="zero_ask", symbol="AAPL"), Fault(kind="stale_quote", symbol="MSFT"))
     quotes = desk.get("/v2/stocks/quotes/latest", symbols="AAPL,MSFT,XOM")["quotes"]
     assert [quotes[symbol]["ap"] == 0 for symbol in ("AAPL", "MSFT", "XOM")] == [True, False, False]
     assert [quotes[symbol]["t"][11:16] for symbol in ("AAPL", "MSFT", "XOM")] == ["15:00", "14:00", "15:00"]

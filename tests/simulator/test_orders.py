@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from alpaca.common.exceptions import APIError
 from alpaca.trading.enums import OrderSide, TimeInForce
 from alpaca.trading.requests import LimitOrderRequest, MarketOrderRequest, ReplaceOrderRequest, StopOrderRequest
 
+from autotrader.clock import NEW_YORK
 from tests.simulator.conftest import MINUTE, Desk, Start, at
 
 
@@ -65,6 +67,14 @@ def test_what_the_day_did_not_fill_expires_at_the_close(start: Start) -> None:
     assert desk.get(f"/v2/orders/{day['id']}")["expired_at"] == "2019-02-11T21:00:00Z"
     assert [order["id"] for order in desk.get("/v2/orders")] == [kept["id"]]
     assert kept["expires_at"] == "2019-05-12T15:01:00Z"
+
+
+def test_the_day_ends_at_one_on_half_days(start: Start) -> None:
+    desk = start(start=datetime(2019, 7, 3, 12, 59, tzinfo=NEW_YORK))
+    order = place(desk, type="limit", limit_price=1)
+    desk.step(datetime(2019, 7, 3, 13, 0, tzinfo=NEW_YORK))
+    assert desk.get(f"/v2/orders/{order['id']}")["expired_at"] == "2019-07-03T17:00:00Z"
+    assert place(desk)["status"] == "accepted"
 
 
 def test_a_stop_sells_inside_the_bar_that_touches_it(start: Start) -> None:
