@@ -279,6 +279,7 @@ class World:
         whole, part = divmod(elapsed, MINUTE)
         running = bars.get(whole)
         if part and running is not None and (symbol, opens + whole * MINUTE) not in self._silent:
-            return Price(round(running.open + (running.close - running.open) * (part / MINUTE), 4), self.now)
+            price = running.open + (running.close - running.open) * (part / MINUTE)
+            return Price(round(price, 2 if price >= 1 else 4), self.now)
         last = self.last_minute(session, symbol)
         return None if last is None else Price(last[1].close, last[0] + MINUTE)
