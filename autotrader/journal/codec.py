@@ -53,7 +53,7 @@ _IDENTITY: dict[type[Any], tuple[str, ...]] = {
     ev.StageDone: ("session", "stage", "file"),  # one whose file was lost is carried out again
     ev.StageFailed: ("session", "stage", "at"),
     ev.DrawdownReset: ("at",),
-    ev.Difference: ("kind", "subject", "at"),
+    ev.Difference: ("kind", "subject", "at", "found"),
     ev.Resolved: ("kind", "subject", "at"),
     ev.Corrected: ("symbol", "at"),
     ev.Paused: ("at",),

@@ -89,7 +89,7 @@ def test_a_key_is_what_makes_the_event_the_only_one() -> None:
         f"Marked:A:{at}:5:1e-09:1e+300", "Split:2024-07-01:A", "Charged:2024-07-01:A", "SessionClosed:2024-07-01",
         "StageDone:2024-07-01:enter:moo:", f"DrawdownReset:{at}", "Ordered:t-3", f"Leaving:A:{at}", f"Revived:t-1:{at}",
         "StageDone:2024-07-01:gap_filter:2024-06-28_filtered.json sha256:00",
-        f"StageFailed:2024-07-01:scan:{at}", f"Difference:position:A:{at}",
+        f"StageFailed:2024-07-01:scan:{at}", f"Difference:position:A:{at}:0",
         f"Resolved:position:A:{at}", f"Corrected:A:{at}", f"Paused:{at}", f"Resumed:{at}", f"Flattened:{at}:False",
         f"ConfigAdopted:A:{at}", "Asked:r-1", f"Alerted:A:{at}",
     ]  # fmt: skip
