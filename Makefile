@@ -13,7 +13,7 @@ SEEDS ?= 1000
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench bench-vectorbt soak bugs lock universe clean
+.PHONY: help demo test check bench bench-vectorbt soak bugs lock universe clean week month
 
 help:  ## What can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,12 @@ soak: $(INSTALLED)  ## Thousands of sessions with every kind of fault and kill: 
 
 bugs: $(INSTALLED)  ## Plant bugs one at a time and count the seeds until each is found
 	cd tests && ../$(BIN)/python -m reliability.bugs $(SEEDS)
+
+week: $(INSTALLED)  ## A week of sessions over the wire, which must equal the demo's
+	PYTHONPATH=.:tests $(BIN)/python -m tests.service.soak week
+
+month: $(INSTALLED)  ## A month of sessions over the wire with faults and kills, and what it costs
+	PYTHONPATH=.:tests $(BIN)/python -m tests.service.soak month
 
 lock:  ## Resolve the dependencies of pyproject.toml into requirements.txt, with hashes
 	$(PYTHON) -m venv .venv-lock

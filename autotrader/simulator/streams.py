@@ -142,7 +142,7 @@ async def close(socket: WebSocket, code: int = 1000) -> None:
     if socket.application_state is WebSocketState.CONNECTED:
         try:
             await socket.close(code)
-        except RuntimeError:  # the client was faster
+        except (RuntimeError, WebSocketDisconnect):  # the client was faster
             return
 
 

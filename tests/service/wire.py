@@ -5,18 +5,15 @@ from __future__ import annotations
 import io
 import re
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import canary
 
-from autotrader.clock import NEW_YORK, Calendar, VirtualClock
+from autotrader.clock import NEW_YORK, Calendar, Clock, VirtualClock
 from autotrader.core import events as ev
 from autotrader.core.book import Book
 from autotrader.journal.store import Journal
@@ -32,69 +29,22 @@ from autotrader.simulator.server import SimulatedAlpaca
 from autotrader.simulator.simulator import SimulatorOptions
 from autotrader.validation.load import PACKAGED_CONFIG, load_configuration
 
+from .stepping import PATIENCE, Stepped
+
 CALENDAR = Calendar()
 sys.setswitchinterval(0.0005)  # client and server are threads of this process, and hand over all the time
-PATIENCE = 5.0  # seconds of real time that frames may take
 Row = tuple[str, str, str, int, str, float, str | None, float | None, str | None]
 
 
-class Stepped:
-    """Waits by moving the simulated market on, once all that it has sent has arrived."""
+@dataclass
+class _Shown:
+    """What the machine's clock shows: the market's time, or less."""
 
-    def __init__(self, alpaca: SimulatedAlpaca, clock: VirtualClock, *, patience: float = PATIENCE) -> None:
-        self.alpaca = alpaca
-        self.clock = clock
-        self.service: Service | None = None
-        self.patience = patience
-        self.at_step: Callable[[datetime], None] = lambda _: None
-        self._woken = threading.Event()
+    right: VirtualClock
+    by: timedelta = timedelta()
 
-    def wake(self) -> None:
-        self._woken.set()
-
-    def seconds(self, seconds: float) -> None:
-        """Retries within a request take no time."""
-
-    def until(self, at: datetime) -> None:
-        if self._news():
-            return
-        to = max(at, self.clock.now())
-        self.alpaca.step(to)
-        self.clock.advance_to(to)
-        self.at_step(to)
-        self._arrived()
-        self._woken.clear()
-
-    def _news(self) -> bool:
-        self._arrived()
-        news = self._woken.is_set()
-        self._woken.clear()
-        return news
-
-    def _arrived(self) -> None:
-        """Waits until everything that was sent is there, and everything that is wanted is subscribed to."""
-        end = time.monotonic() + self.patience
-        while not self._has_arrived():
-            if time.monotonic() > end:
-                return
-            time.sleep(0.0005)
-
-    def _has_arrived(self) -> bool:
-        if self.service is None:
-            return True
-        parts: Any = self.service._parts
-        updates, bars = parts.broker.stream, parts.feed.stream
-        sent = self.alpaca.state()["sent"]
-        if updates is not None and not (
-            sent["trade_updates"]["connected"] and updates.messages >= sent["trade_updates"]["messages"]
-        ):
-            return False
-        if bars is None:
-            return True
-        streaming = self.alpaca.simulator.bars
-        if streaming.link is None or streaming.symbols() != set(bars._wanted):
-            return False
-        return bool(bars.messages >= sent["bars"]["messages"])
+    def now(self) -> datetime:
+        return self.right.now() - self.by
 
 
 @dataclass
@@ -124,7 +74,8 @@ class Wire:
         )  # fmt: skip
         self.alpaca = self.stack.enter_context(SimulatedAlpaca(options, self.faults))
         self.clock = VirtualClock(self.start)
-        self.pause = Stepped(self.alpaca, self.clock, patience=self.patience)
+        self.shown = _Shown(self.clock)
+        self.pause = Stepped(self.alpaca.step, self.alpaca.state, self.clock, self.patience)
         if not (self.home / "config" / "strategy_params.yaml").exists():
             self.write_config()
         return self
@@ -160,13 +111,18 @@ class Wire:
         """A service that has just started; the log goes to `self.log`."""
         self.log = io.StringIO()
         pause: Pause = self.pause
-        deployment = Deployment(self.home, self.home / "config", self.clock, pause, self.log)
+        deployment = Deployment(self.home, self.home / "config", self.shown, pause, self.log)
         with opened(deployment, Stop()) as (service, _):
             self.pause.service = service
             try:
                 yield service
             finally:
                 self.pause.service = None
+
+    def set_back(self, by: timedelta) -> Clock:
+        """Has the service's clock show an earlier time from now on."""
+        self.shown.by = by
+        return self.shown
 
     def turn_until(self, service: Service, end: datetime) -> None:
         """Lets the service turn until the market is there."""
@@ -256,5 +212,3 @@ def statuses(stages: dict[tuple[date, str], ev.StageDone], session: date) -> dic
 def shown(found: Sequence[Row]) -> str:
     return "\n".join(map(str, found))
 
-
-SHORT = timedelta(seconds=1)

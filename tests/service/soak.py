@@ -1,0 +1,182 @@
+"""Sessions over the wire, by hand: a week that must equal the demo's, a month of faults and kills, with figures.
+
+python -m tests.service.soak week|month [SESSIONS]: `make week`, `make month`.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import canary
+
+from autotrader.core import events as ev
+from autotrader.core.book import Book
+from autotrader.journal.store import Journal
+from autotrader.simulator.faults import Fault, Faults
+
+from .wire import BUSY, CALENDAR, Wire, at, rows, shown
+
+ROOT = Path(__file__).parents[2]
+FIRST = date(2019, 2, 11)
+
+# kind, request, rate: each strikes now and then, all of them together every few minutes of a session.
+MODERATE = [
+    Fault(kind="429", request="*", rate=0.002),
+    Fault(kind="500_after", request="POST /v2/orders", rate=0.02),
+    Fault(kind="504_after", request="POST /v2/orders", rate=0.02),
+    Fault(kind="504_before", request="POST /v2/orders", rate=0.02),
+    Fault(kind="drop_after", request="POST /v2/orders", rate=0.02),
+    Fault(kind="503_before", request="GET *", rate=0.002),
+    Fault(kind="truncated", request="GET *", rate=0.001),
+    Fault(kind="duplicate_update", rate=0.05),
+    Fault(kind="reorder_update", rate=0.03),
+    Fault(kind="drop_update", rate=0.03),
+    Fault(kind="missing_bar", rate=0.01),
+    Fault(kind="partial_fill", rate=0.10),
+    Fault(kind="late_fill", rate=0.05),
+    Fault(kind="close_stream", rate=0.0003),
+    Fault(kind="reject_order", rate=0.01),
+]
+
+
+def week(folder: Path, sessions: int) -> bool:
+    """Whether the trades over the wire are those of the demo on the same market."""
+    last = CALENDAR.sessions(FIRST, FIRST + timedelta(days=2 * sessions + 7))[sessions - 1]
+    began = time.monotonic()
+    with Wire(folder, at(CALENDAR.previous_session(FIRST), 19, 59)) as wire:
+        wire.write_config(*BUSY)
+        wire.run(at(last, 16, 5))
+        mine, demo = rows(wire.book()), rows(wire.demo(FIRST, sessions))
+    say(f"{sessions} sessions over the wire in {time.monotonic() - began:.0f} s: {len(mine)} trades")
+    if mine != demo:
+        say(f"{shown(mine)}\n--- the demo:\n{shown(demo)}")
+    return mine == demo
+
+
+def month(folder: Path, sessions: int, kills: int, seed: int = 1) -> bool:
+    """Plays sessions with a moderate rate of faults, the last ones with kills; says what it cost and what broke."""
+    drawn = random.Random(seed)
+    days = CALENDAR.sessions(FIRST, FIRST + timedelta(days=2 * sessions + 14))[:sessions]
+    end, quiet = at(days[-1], 21), at(days[-4], 21)
+    faults = Faults(seed, list(MODERATE))
+    began = time.monotonic()
+    with Wire(folder, at(CALENDAR.previous_session(FIRST), 19, 59), faults=faults) as wire:
+        wire.write_config(*BUSY)
+        resident: list[int] = []
+        _process(wire, quiet, resident, None)
+        recovered = []
+        while wire.alpaca.simulator.world.now < end:
+            lived = drawn.uniform(5, 40) if len(recovered) < kills else None
+            recovered.append(_process(wire, end, [], lived))
+        broken = violations(wire, days)
+        events, decisions = Journal.read(wire.journal).counts()
+        size = sum(path.stat().st_size for path in (wire.home / "data").glob("journal.sqlite3*")
+                   if "ballast" not in path.name)  # fmt: skip
+        logs = sum(path.stat().st_size for path in (wire.home / "data" / "logs").glob("*"))
+        say(f"{sessions} sessions in {time.monotonic() - began:.0f} s, {len(wire.book().all_trades())} trades")
+        say(f"faults: {dict(sorted(faults.counts.items()))}")
+        settled = resident[2:] or resident
+        say(f"memory: {settled[0] / 1024:.0f} MB after three days, {settled[-1] / 1024:.0f} MB at the end, at most "
+            f"{max(resident) / 1024:.0f} MB; growth {settled[-1] / settled[0] - 1:+.1%}")  # fmt: skip
+        say(f"journal: {size / 1e6:.1f} MB, {events} events, {decisions} decisions; logs: {logs / 1e6:.1f} MB; "
+            f"{(size + logs) / 1e6 / sessions:.2f} MB a session")  # fmt: skip
+        say(f"kill to recovered and protected, the process's start included: "
+            f"{', '.join(f'{seconds:.1f}' for seconds in recovered)} s")  # fmt: skip
+        say(f"keys found in files: {canary.files_with_keys(wire.home / 'data')}")
+        say("\n".join(broken) if broken else "no invariant broken")
+    return not broken
+
+
+def _process(wire: Wire, end: datetime, resident: list[int], lived: float | None) -> float:
+    """Runs a process until END or for so many seconds, then kills it; seconds from its start until it had recovered."""
+    began = time.monotonic()
+    child = subprocess.Popen(
+        [sys.executable, "-m", "tests.service.killable", str(wire.home), wire.alpaca.url, end.isoformat()],
+        stdout=subprocess.PIPE, text=True, cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"},
+    )  # fmt: skip
+    recovered = 0.0
+    assert child.stdout is not None
+    for line in child.stdout:
+        words = line.split()
+        if words[0] == "recovered":
+            recovered = time.monotonic() - began
+            if lived is not None:
+                time.sleep(lived)
+                child.kill()
+        elif words[0] == "rss":
+            resident.append(int(words[2]))
+    code = child.wait()
+    assert code == 0 or lived is not None, f"the service ended with {code}"
+    return recovered
+
+
+def violations(wire: Wire, days: list[date]) -> list[str]:
+    """What must hold and does not, from the journal and the broker."""
+    found: list[str] = []
+
+    def hold(name: str, holds: bool, text: str) -> None:
+        if not holds:
+            found.append(f"{name}: {text}")
+
+    book = Book(wire.cash)
+    left: set[tuple[date, str]] = set()
+    filled: Counter[str] = Counter()
+    decided: dict[tuple[date, str], int] = defaultdict(int)
+    sessions = set(days)
+    for event in wire.events():
+        book.apply(event)  # which refuses what contradicts it: fills beyond orders, two orders at once, flipped signs
+        taken = set(book.positions) | {order.ordered.symbol for order in book.pending_entries()}
+        hold("I1", len(taken) <= 8, f"{sorted(taken)} open or pending at {event.at}")
+        if isinstance(event, ev.Ordered) and event.plan is not None:
+            opens, closes = at(event.session, 9, 30), at(event.session, 10)
+            hold("I3", event.session in sessions and opens <= event.at < closes, f"{event.order_id} at {event.at}")
+            hold("I6", (event.session, event.symbol) not in left, f"{event.order_id} after an exit that day")
+            decided[event.session, event.symbol] += 1
+        if isinstance(event, ev.Filled):
+            filled[event.order_id] += event.quantity
+            if event.order_id.rpartition("-")[0].endswith("-exit"):
+                left.add((event.session, event.order_id.split("-")[4]))
+    exchange = wire.alpaca.simulator.world.exchange
+    theirs: Counter[str] = Counter()
+    for execution in exchange.executions(at(date(2000, 1, 3), 0)):
+        theirs[execution.client_order_id] += execution.quantity
+    hold("I8", filled == theirs, f"fills differ: {filled - theirs} {theirs - filled}")
+    held = {symbol: held.sign * held.quantity for symbol, held in book.positions.items()}
+    hold("I5", wire.held_at_broker() == held, f"the broker holds {wire.held_at_broker()}, the journal {held}")
+    resting = Counter(order.symbol for order in exchange.open_orders() if order.type == "stop")
+    exiting = {order.ordered.symbol for order in book.orders.values() if order.ordered.leg == "exit"}
+    for symbol in held:
+        hold("I4", resting[symbol] == 1 or symbol in exiting, f"{symbol} has {resting[symbol]} stops")
+    for name, quantity in _quantities(wire).items():
+        hold("I2", filled[name] <= quantity, f"{name} is filled beyond its order")
+    for day in days:
+        names = {stage for session, stage in wire.stages() if session == day}
+        hold("ledger", {"splits", "gap_filter", "close", "scan"} <= names, f"{day} has only {sorted(names)}")
+    return found
+
+
+def _quantities(wire: Wire) -> dict[str, int]:
+    return {event.order_id: event.quantity for event in wire.events() if isinstance(event, ev.Ordered)}
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+def main(what: str, sessions: int) -> int:
+    with tempfile.TemporaryDirectory(prefix="autotrader-") as folder:
+        fine = week(Path(folder), sessions or 5) if what == "week" else month(Path(folder), sessions or 21, 8)
+    return 0 if fine else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 0))
