@@ -70,7 +70,7 @@ class Account:
         """Remembers the positions, for a list that is to be stale."""
         self._shown.append(_Shown(self._world.now, tuple(self._world.exchange.positions())))
 
-    # --- money ----------------------------------------------------------------------------------------------------
+    # --- money --------------------------------------------------------------------------------------------------------
 
     def account(self) -> Json:
         world = self._world
@@ -141,7 +141,7 @@ class Account:
         held = [position.symbol for position in self._world.exchange.positions()]
         return {symbol: price.price for symbol in held if (price := self._world.price(symbol)) is not None}
 
-    # --- positions ------------------------------------------------------------------------------------------------
+    # --- positions ----------------------------------------------------------------------------------------------------
 
     def positions(self) -> list[Json]:
         stale = self._faults.state("stale_positions")
@@ -222,7 +222,7 @@ class Account:
             "change_today": money(price / last_day - 1 if last_day else 0),
         }
 
-    # --- fills ----------------------------------------------------------------------------------------------------
+    # --- fills --------------------------------------------------------------------------------------------------------
 
     def activities(self, query: Mapping[str, str]) -> list[Json]:
         """GET /v2/account/activities/FILL."""
@@ -251,7 +251,7 @@ class Account:
             rows = rows[ids.index(token) + 1 :]
         return [_activity(fill) for fill in rows[:size]]
 
-    # --- assets ---------------------------------------------------------------------------------------------------
+    # --- assets -------------------------------------------------------------------------------------------------------
 
     def assets(self, query: Mapping[str, str]) -> list[Json]:
         """GET /v2/assets: all there are, those that fit."""

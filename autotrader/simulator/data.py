@@ -78,7 +78,7 @@ class MarketData:
         self._world = world
         self._faults = faults
 
-    # --- bars -----------------------------------------------------------------------------------------------------
+    # --- bars ---------------------------------------------------------------------------------------------------------
 
     def bars(self, query: Mapping[str, str]) -> Json:
         """Sorted by symbol and time; the limit counts the rows of all symbols."""
@@ -144,7 +144,7 @@ class MarketData:
         high, low = max(bar.high for bar in rows), min(bar.low for bar in rows)
         return DailyBar(rows[0].open, high, low, rows[-1].close, sum(bar.volume for bar in rows))
 
-    # --- the latest -----------------------------------------------------------------------------------------------
+    # --- the latest ---------------------------------------------------------------------------------------------------
 
     def latest(self, what: str, query: Mapping[str, str]) -> Json:
         """GET /v2/stocks/{bars,quotes,trades}/latest."""
@@ -226,7 +226,7 @@ class MarketData:
         if self.plan == "basic" and query.get("feed") == "sip":
             refuse_recent()
 
-    # --- corporate actions ----------------------------------------------------------------------------------------
+    # --- corporate actions --------------------------------------------------------------------------------------------
 
     def corporate_actions(self, query: Mapping[str, str]) -> Json:
         """The splits, those that are announced included."""

@@ -55,7 +55,7 @@ class History:
     def knows(self, symbol: str) -> bool:
         return symbol in self._row
 
-    # --- splits -----------------------------------------------------------------------------------------------------
+    # --- splits -------------------------------------------------------------------------------------------------------
 
     def split(self, split: ShareSplit) -> None:
         """Makes a split before the open of its session, which must not have been looked at yet."""
@@ -76,7 +76,7 @@ class History:
         """By what the source's prices of a session are divided."""
         return _ratio(self._made, symbol, date.min, session)
 
-    # --- daily ------------------------------------------------------------------------------------------------------
+    # --- daily --------------------------------------------------------------------------------------------------------
 
     def daily(self, symbol: str, session: date) -> DailyBar | None:
         """As it was traded."""
@@ -131,7 +131,7 @@ class History:
             self._horizon = date.max if last == end else last
         return self._panel
 
-    # --- minutes ----------------------------------------------------------------------------------------------------
+    # --- minutes ------------------------------------------------------------------------------------------------------
 
     def prepare(self, session: date, symbols: Iterable[str]) -> None:
         """Makes or reads the minutes of these symbols at once, where that was not done before."""

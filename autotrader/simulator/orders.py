@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
-from decimal import Decimal, InvalidOperation
-from typing import Any, Literal, get_args
+from decimal import Decimal
+from typing import Any
 
 from autotrader.clock import NEW_YORK
 from autotrader.market.broker import (
-    FINAL,
     BrokerOrder,
     Execution,
     OrderRequest,
-    OrderType,
     OrderUpdate,
     PositionIntent,
     Refused,
     Side,
-    TimeInForce,
 )
 from autotrader.market.exchange import OPG_UNTIL, charged
 from autotrader.simulator.faults import Faults
-from autotrader.simulator.wire import ApiError, Json, money, parse_time, stamp, ulid_of, uuid_of
+from autotrader.simulator.order_requests import OrderQuery, read_order, read_replacement
+from autotrader.simulator.wire import ApiError, Json, money, stamp, ulid_of, uuid_of
 from autotrader.simulator.world import World
 
 STATUS_OF = {"40010001": 422, "42210000": 422, "40310000": 403, "40410000": 404}
@@ -78,13 +76,17 @@ class Orders:
         self._liquidity = world.exchange.liquidity
         world.exchange.liquidity = self._fills_now
 
-    # --- requests -------------------------------------------------------------------------------------------------
+    # --- requests -----------------------------------------------------------------------------------------------------
 
     def submit(self, body: Mapping[str, Any]) -> Json:
         """Takes an order. The answer is the order as it was accepted, whatever becomes of it."""
         now, exchange = self._world.now, self._world.exchange
+        if body.get("client_order_id") in self._by_client_id:  # before all else: the order exists
+            raise ApiError(422, "client_order_id must be unique", 40010001)
         self._refuse_blocked()
-        request = self._request(body)
+        if not self._world.history.knows(str(body.get("symbol"))):
+            raise ApiError(422, f'asset "{body.get("symbol") or ""}" not found', 42210000)
+        request = read_order(body, self._name(body), self._inferred)
         self._refuse_halted(request)
         price = self._world.price(request.symbol)
         if price is not None:
@@ -112,16 +114,7 @@ class Orders:
         if old.status == "pending_cancel":
             raise ApiError(422, "order is pending cancel", 42210000)
         self._refuse_auction(old)
-        quantity = old.quantity if body.get("qty") is None else _quantity(body, old.symbol)
-        if quantity <= old.filled_quantity:
-            raise ApiError(422, "qty must be > filled_qty", 42210000)
-        stop, limit = _price(body, "stop_price"), _price(body, "limit_price")
-        name = str(body.get("client_order_id") or uuid_of(self._seed, "client", len(self._records) + 1))
-        force = _one_of({"time_in_force": old.time_in_force, **body}, "time_in_force", get_args(TimeInForce))
-        request = OrderRequest(
-            name, old.symbol, old.side, quantity - old.filled_quantity, record.intent, old.type, force,
-            stop or old.stop_price, limit or old.limit_price,
-        )  # fmt: skip
+        request = read_replacement(body, old, record.intent, self._name(body))
         try:
             order = self._world.exchange.replace_order(record.client_order_id, request, self._world.now)
         except Refused as refused:
@@ -129,6 +122,10 @@ class Orders:
         new = self._recorded(order, request)
         record.replaced_by, new.replaces = new.id, record.id
         return self.payload(new, order)
+
+    def _name(self, body: Mapping[str, Any]) -> str:
+        """The client's own id of an order, else one made for it."""
+        return str(body.get("client_order_id") or uuid_of(self._seed, "client", len(self._records) + 1))
 
     def _recorded(self, order: BrokerOrder, request: OrderRequest) -> Record:
         number, now = len(self._records) + 1, self._world.now
@@ -171,11 +168,11 @@ class Orders:
 
     def listed(self, query: Mapping[str, str]) -> list[Json]:
         """GET /v2/orders: by submission, newest first unless direction is asc."""
-        wanted = OrderQuery.parse(query, self._records)
+        wanted = OrderQuery.parse(query, {name: record.number for name, record in self._records.items()})
         found = []
         for record in self._records.values():
             order = self._order(record)
-            if wanted.takes(record, order):
+            if wanted.takes(record.number, order):
                 found.append((record, order))
         if not wanted.ascending:
             found.reverse()
@@ -197,27 +194,7 @@ class Orders:
         assert order is not None
         return order
 
-    # --- reading and refusing -------------------------------------------------------------------------------------
-
-    def _request(self, body: Mapping[str, Any]) -> OrderRequest:
-        symbol = str(body.get("symbol") or "")
-        if not self._world.history.knows(symbol):
-            raise ApiError(422, f'asset "{symbol}" not found', 42210000)
-        side: Side = _one_of(body, "side", get_args(Side))
-        kind: OrderType = _one_of(body, "type", get_args(OrderType))
-        force: TimeInForce = _one_of(body, "time_in_force", get_args(TimeInForce))
-        if (body.get("order_class") or "simple") != "simple":
-            raise ApiError(422, f"order_class {body['order_class']} is not simulated", 40010001)
-        if body.get("extended_hours") and (kind, force) != ("limit", "day"):
-            raise ApiError(422, "extended hours order must be DAY limit orders", 42210000)
-        name = str(body.get("client_order_id") or uuid_of(self._seed, "client", len(self._records) + 1))
-        intent = body.get("position_intent") or self._inferred(symbol, side)
-        if intent not in get_args(PositionIntent):
-            raise ApiError(422, f"invalid position_intent {intent}", 40010001)
-        return OrderRequest(
-            name, symbol, side, _quantity(body, symbol), intent, kind, force,
-            _price(body, "stop_price"), _price(body, "limit_price"),
-        )  # fmt: skip
+    # --- refusing -----------------------------------------------------------------------------------------------------
 
     def _inferred(self, symbol: str, side: Side) -> PositionIntent:
         held = self._world.exchange.position(symbol)
@@ -292,7 +269,7 @@ class Orders:
             return left // 2
         return left
 
-    # --- what is told ---------------------------------------------------------------------------------------------
+    # --- what is told -------------------------------------------------------------------------------------------------
 
     def take_in(self, update: OrderUpdate, position: int = 0) -> Json:
         """Notes what became of an order; the message of the stream. position: held after a fill, signed."""
@@ -379,108 +356,3 @@ class Orders:
 
     def _status(self, record: Record, order: BrokerOrder) -> str:
         return "replaced" if record.replaced_by is not None and order.status == "canceled" else order.status
-
-
-@dataclass(frozen=True, slots=True)
-class OrderQuery:
-    """What GET /v2/orders asks for."""
-
-    status: Literal["open", "closed", "all"]
-    limit: int
-    ascending: bool
-    symbols: frozenset[str]
-    side: str | None
-    after: datetime | None
-    until: datetime | None
-    after_number: int
-    before_number: float
-
-    @classmethod
-    def parse(cls, query: Mapping[str, str], records: Mapping[str, Record]) -> OrderQuery:
-        """ApiError where it cannot be read."""
-        status = query.get("status", "open")
-        if status not in ("open", "closed", "all"):
-            raise ApiError(422, f"invalid status {status}", 40010001)
-        by_id = [name for name in ("before_order_id", "after_order_id") if name in query]
-        if len(by_id) > 1 or (by_id and ("after" in query or "until" in query)):
-            raise ApiError(422, "before_order_id, after_order_id and after/until are mutually exclusive", 40010001)
-        numbers = {}
-        for name in by_id:
-            record = records.get(query[name])
-            if record is None:
-                raise ApiError(404, f"order not found for {query[name]}", 40410000)
-            numbers[name] = record.number
-        try:
-            limit = int(query.get("limit", "50"))
-            after, until = (parse_time(query[name]) if name in query else None for name in ("after", "until"))
-        except ValueError as error:
-            raise ApiError(422, f"invalid query: {error}", 40010001) from error
-        if not 1 <= limit <= 500:
-            raise ApiError(422, "limit must be between 1 and 500", 40010001)
-        return cls(
-            status,  # type: ignore[arg-type]  # checked above
-            limit,
-            query.get("direction", "desc") == "asc",
-            frozenset(filter(None, query.get("symbols", "").split(","))),
-            query.get("side"),
-            after,
-            until,
-            numbers.get("after_order_id", 0),
-            numbers.get("before_order_id", float("inf")),
-        )
-
-    def takes(self, record: Record, order: BrokerOrder) -> bool:
-        final = order.status in FINAL
-        return (
-            (self.status == "all" or final is (self.status == "closed"))
-            and (not self.symbols or order.symbol in self.symbols)
-            and (self.side is None or order.side == self.side)
-            and (self.after is None or order.submitted_at > self.after)
-            and (self.until is None or order.submitted_at < self.until)
-            and self.after_number < record.number < self.before_number
-        )
-
-
-def _one_of(body: Mapping[str, Any], name: str, known: Iterable[Any]) -> Any:
-    value = body.get(name)
-    if value not in tuple(known):
-        raise ApiError(422, f"invalid {name}" if value else f"{name} is required", 40010001)
-    return value
-
-
-def _quantity(body: Mapping[str, Any], symbol: str) -> int:
-    if body.get("qty") is not None and body.get("notional") is not None:
-        raise ApiError(422, "only one of qty or notional is accepted", 40010001)
-    if body.get("notional") is not None:
-        raise ApiError(403, f'asset "{symbol}" is not fractionable', 40310000)
-    quantity = _decimal(body, "qty")
-    if quantity is None or quantity <= 0:
-        raise ApiError(422, "qty must be > 0", 40010001)
-    if quantity != int(quantity):
-        raise ApiError(403, f'asset "{symbol}" is not fractionable', 40310000)
-    return int(quantity)
-
-
-def _price(body: Mapping[str, Any], name: str) -> Decimal | None:
-    price = _decimal(body, name)
-    if price is None:
-        return None
-    tick = Decimal("0.01") if price >= 1 else Decimal("0.0001")
-    if price % tick:
-        what = f"invalid {name} {price}. sub-penny increment does not fulfill minimum pricing criteria"
-        raise ApiError(422, what, 42210000)
-    return price
-
-
-def _decimal(body: Mapping[str, Any], name: str) -> Decimal | None:
-    """Numbers and texts, as clients send both."""
-    value = body.get(name)
-    if value is None:
-        return None
-    try:
-        number = Decimal(str(value))
-    except InvalidOperation:
-        number = Decimal("NaN")
-    if not number.is_finite():
-        raise ApiError(422, f"invalid {name}", 40010001)
-    return number

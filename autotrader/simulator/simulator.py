@@ -18,12 +18,14 @@ from autotrader.market.universe import load_universe
 from autotrader.plugins.feeds.files import FilesFeed
 from autotrader.plugins.feeds.synthetic import SyntheticFeed
 from autotrader.simulator.account import Account, Payload
+from autotrader.simulator.bar_stream import BarStream
 from autotrader.simulator.data import MarketData, Plan
 from autotrader.simulator.faults import Faults
 from autotrader.simulator.gate import RateLimit
 from autotrader.simulator.history import History
 from autotrader.simulator.orders import Orders
-from autotrader.simulator.streams import BarStream, Drop, TradeStream
+from autotrader.simulator.streams import Drop
+from autotrader.simulator.trade_stream import TradeStream
 from autotrader.simulator.wire import Json, stamp
 from autotrader.simulator.world import Closed, Happening, MinuteEnded, Morning, Opened, Reported, World
 
@@ -110,7 +112,7 @@ class Simulator:
         self._speed = speed
         self.orders.at_once = speed > 0
 
-    # --- time -----------------------------------------------------------------------------------------------------
+    # --- time ---------------------------------------------------------------------------------------------------------
 
     async def step(self, to: datetime) -> Json:
         """Moves the market on to `to`, tells the streams, and says how much was sent. ValueError: it lies in the past.
@@ -163,7 +165,7 @@ class Simulator:
         symbols = self.bars.symbols()
         return self.world.history.symbols if "*" in symbols else symbols
 
-    # --- by hand --------------------------------------------------------------------------------------------------
+    # --- by hand ------------------------------------------------------------------------------------------------------
 
     def halt(self, symbol: str, halted: bool) -> None:
         """Stops or resumes trading in a symbol, from the minute that begins next."""

@@ -117,7 +117,7 @@ class World:
         session = self.session
         return session is not None and self.calendar.opens_at(session) <= self.now < self.calendar.closes_at(session)
 
-    # --- moving on ------------------------------------------------------------------------------------------------
+    # --- moving on ----------------------------------------------------------------------------------------------------
 
     def advance(self, to: datetime) -> list[Happening]:
         """Moves the time on; what happened, in order. ValueError: `to` lies in the past.
@@ -220,7 +220,7 @@ class World:
     def _morning(self, session: date) -> datetime:
         return datetime.combine(session, PRE_MARKET, NEW_YORK)
 
-    # --- what can be seen now -------------------------------------------------------------------------------------
+    # --- what can be seen now -----------------------------------------------------------------------------------------
 
     def minutes(self, session: date, symbol: str) -> list[tuple[datetime, MinuteBar]]:
         """The minute bars of a session that have ended by now."""

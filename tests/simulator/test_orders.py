@@ -139,6 +139,8 @@ def test_a_client_order_id_is_used_once_for_ever(start: Start) -> None:
     refused = desk.order(client_order_id="once")
     assert refused.status_code == 422
     assert refused.json() == {"code": 40010001, "message": "client_order_id must be unique"}
+    desk.control("faults", {"add": [{"kind": "account_blocked"}]})
+    assert desk.order(client_order_id="once").json()["code"] == 40010001, "whatever else speaks against it"
 
 
 REFUSED: list[tuple[dict[str, Any], int, int, str]] = [

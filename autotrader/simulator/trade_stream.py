@@ -1,0 +1,104 @@
+"""The stream of trade updates: binary frames with JSON text, one update each."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from autotrader.simulator.streams import AUTHENTICATE_WITHIN, ERRORS, Link, Stream, close, read
+from autotrader.simulator.wire import Json
+
+
+@dataclass
+class TradeStream(Stream):
+    """/stream."""
+
+    _held_back: Json | None = None
+    _listening: bool = False
+
+    def wanted(self) -> bool:
+        return self._listening
+
+    async def serve(self, socket: WebSocket) -> None:
+        if not await self.admit(socket):
+            return
+        link: Link | None = None
+        try:
+            if not await self._authenticate(socket):
+                return
+            if self.full():
+                await self._say(socket, {"action": "error", "data": {"error_message": ERRORS[406]}})
+                return
+            link = self.attach(socket)
+            self._listening = False
+            while True:
+                request = await _read_json(socket)
+                if request is None or request.get("action") != "listen":
+                    await self._say(socket, {"action": "error", "data": {"error_message": "invalid action"}})
+                    continue
+                streams = [s for s in (request.get("data") or {}).get("streams", []) if s == "trade_updates"]
+                await self._say(socket, {"stream": "listening", "data": {"streams": streams}})
+                self._listening = bool(streams)
+        except WebSocketDisconnect:
+            return
+        finally:
+            self.detach(link)
+            await close(socket)
+
+    def put(self, update: Json) -> None:
+        """An update, with the faults that strike it."""
+        self.queue += self._distorted(update)
+
+    async def flush(self) -> None:
+        """Sends what was put."""
+        messages, self.queue = self.queue, []
+        for message in messages:
+            link = self.link
+            if link is not None and self._listening:
+                await self.send(lambda m=message, s=link.socket: self._say(s, m), 1)  # type: ignore[misc]
+
+    def _distorted(self, update: Json) -> list[Json]:
+        about, of = update["order"]["client_order_id"], {"event": update["event"], "symbol": update["order"]["symbol"]}
+        message: Json = {"stream": "trade_updates", "data": update}
+        if self.faults.strike("drop_update", about, **of):
+            return []
+        if self.faults.strike("null_update", about, **of):
+            message = {"stream": "trade_updates", "data": None}
+        before, self._held_back = self._held_back, None
+        if before is None and self.faults.strike("reorder_update", about, **of):
+            self._held_back = message
+            return []
+        told = [message]
+        if self.faults.strike("duplicate_update", about, **of):
+            told.append(message)
+        return told if before is None else [*told, before]
+
+    async def _authenticate(self, socket: WebSocket) -> bool:
+        try:
+            request = await asyncio.wait_for(_read_json(socket), AUTHENTICATE_WITHIN)
+        except TimeoutError:
+            await self._say(socket, {"action": "error", "data": {"error_message": ERRORS[404]}})
+            return False
+        request = request or {}
+        action, data = request.get("action"), request.get("data") or {}
+        key, secret = data.get("key_id", request.get("key")), data.get("secret_key", request.get("secret"))
+        allowed = action in ("authenticate", "auth") and self.knows(key, secret)
+        status = "authorized" if allowed else "unauthorized"
+        await self._say(socket, {"stream": "authorization", "data": {"status": status, "action": action}})
+        return allowed
+
+    async def _say(self, socket: WebSocket, message: Json) -> None:
+        await socket.send_bytes(json.dumps(message).encode())
+
+
+async def _read_json(socket: WebSocket) -> Json | None:
+    """The next message; None where it is not a JSON object. WebSocketDisconnect."""
+    text = await read(socket)
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
