@@ -28,7 +28,9 @@ def main() -> None:
     try:
         asked_for(app, sys.argv[1:])()
     except AutotraderError as error:
-        print(f"autotrader: {error}", file=sys.stderr)  # noqa: T201
+        from autotrader.secrets import redact
+
+        print(redact(f"autotrader: {error}"), file=sys.stderr)  # noqa: T201
         sys.exit(1)
     except BrokenPipeError:  # the reader of our output has gone: nothing to say, and nobody to say it to
         sys.stderr.close()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -18,7 +20,7 @@ from autotrader.clock import Calendar, VirtualClock
 from autotrader.market.broker import BrokerError, BrokerOptions, FateUnknown, OrderRequest, Refused
 from autotrader.market.feed import FeedError, FeedOptions
 from autotrader.plugins.alpaca.answers import Answered, Unanswered, answered, meaning
-from autotrader.plugins.alpaca.connection import PATIENT, Connection, RateLimit
+from autotrader.plugins.alpaca.connection import NIGHTLY, Connection, RateLimit
 from autotrader.plugins.alpaca.endpoints import AlpacaError, check_account, endpoints
 from autotrader.plugins.brokers.alpaca import AlpacaBroker
 from autotrader.plugins.feeds.alpaca import AlpacaFeed
@@ -78,8 +80,15 @@ def test_no_call_waits_longer_than_it_is_allowed_to(script: Script, patience: Pa
     client = asked.trading
     began = time.monotonic()
     with pytest.raises(Unanswered):
-        asked.get(client, "/account", waits=())
+        asked.get(client, "/account")
     assert time.monotonic() - began < 2.5, "the server takes 5 s over it"
+    assert len(script.asked) == 1, "what has taken long is not asked for again while somebody waits"
+
+
+def test_at_night_what_took_too_long_is_asked_for_again(script: Script, patience: Patience) -> None:
+    script.then(is_silent, says(200, {"fine": True}))
+    asked = connection(script, patience)
+    assert asked.get(asked.trading, "/account", patience=NIGHTLY) == {"fine": True}
 
 
 @pytest.mark.parametrize(
@@ -124,7 +133,7 @@ def test_only_the_night_waits_for_the_end_of_the_servers_limit(script: Script, p
     reset = str(int(NOW.timestamp()) + 30)
     script.then(says(429, "", X_RateLimit_Reset=reset), says(200, {}))
     asked = connection(script, patience)
-    asked.get(asked.data, "/stocks/bars", waits=PATIENT)
+    asked.get(asked.data, "/stocks/bars", patience=NIGHTLY)
     script.answers = [says(429, "", X_RateLimit_Reset=str(int(reset) + 30)), says(200, {})]
     asked.get(asked.data, "/stocks/snapshots")
     assert patience.waited == [30.0, 0.3]
@@ -670,3 +679,13 @@ def test_a_split_may_have_a_fraction_in_its_rates(script: Script, patience: Pati
     found = feed(script, patience).splits(["A", "B"], date(2024, 3, 5))
     assert [(split.symbol, split.new, split.old) for split in found] == [("A", 3, 2), ("B", 1, 20)]
     assert script.asked[0].path == "/v1/corporate-actions"
+
+
+def test_the_plugins_are_found_without_loading_what_they_stand_on() -> None:
+    code = (
+        "import sys\nfrom autotrader.plugins.registry import load_broker, load_feed\n"
+        "print(load_broker('alpaca').name, load_feed('alpaca').name)\n"
+        "print([name for name in ('alpaca', 'requests', 'websockets', 'pandas', 'numpy') if name in sys.modules])"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert ran.stdout == "alpaca alpaca\n[]\n"

@@ -25,8 +25,9 @@ Meaning = Literal[
 class Unanswered(Exception):
     """There is no usable answer: a time-out, a broken connection, a body that cannot be read."""
 
-    def __init__(self, cause: str) -> None:
+    def __init__(self, cause: str, *, timed_out: bool = False) -> None:
         super().__init__(redact(cause))
+        self.timed_out = timed_out
 
 
 @dataclass(eq=False)

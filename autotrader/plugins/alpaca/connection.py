@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
 from threading import Lock
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from weakref import WeakValueDictionary
 
 from autotrader import logs
@@ -34,9 +34,21 @@ log = logging.getLogger("autotrader.alpaca")
 T = TypeVar("T")
 Wait = Callable[[float], None]
 
-SOON: Sequence[float] = (0.3, 1.0)  # seconds before each further try, where the decision loop waits
-PATIENT: Sequence[float] = (1.0, 2.0, 4.0, 8.0)  # where only the night waits
-_LONGEST_RESET = 61.0
+
+class Patience(NamedTuple):
+    """How often something is asked for again.
+
+    pauses: seconds before each further try. longest: how long the end of the server's limit is waited for at most.
+    after_silence: also where the time for an answer ran out, which has taken long already.
+    """
+
+    pauses: Sequence[float]
+    longest: float = 0.0
+    after_silence: bool = False
+
+
+SOON = Patience((0.3, 1.0))  # where the decision loop waits
+NIGHTLY = Patience((1.0, 2.0, 4.0, 8.0), longest=61.0, after_silence=True)  # where only the night does
 _ORDERS_RESERVE = 20  # requests a minute that only orders and cancels may use
 _MINUTE = timedelta(minutes=1)
 
@@ -120,32 +132,31 @@ class Connection:
         client: RESTClient,
         path: str,
         params: Mapping[str, Any] | None = None,
-        waits: Sequence[float] = SOON,
+        patience: Patience = SOON,
         **more: Any,
     ) -> Any:
-        """What the server has at this path, as it came. Unanswered or Answered after the last try.
-
-        waits: seconds before each further try. A patient caller waits for the end of the server's limit.
-        """
-        for seconds in waits:
+        """What the server has at this path, as it came. Unanswered or Answered after the last try."""
+        for seconds in patience.pauses:
+            pause = seconds
             try:
                 return self.once(lambda: client.get(path, dict(params or {}), **more))
             except Unanswered as error:
-                log.warning("GET %s: %s; again in %.1f s", path, error, seconds)
-                self._wait(seconds)
+                if error.timed_out and not patience.after_silence:
+                    raise
+                log.warning("GET %s: %s; asked again", path, error)
             except Answered as error:
                 if not may_pass(error):
                     raise
-                longest = _LONGEST_RESET if waits is PATIENT else seconds
-                pause = min(max(error.reset or 0.0, seconds), longest)
-                log.warning("GET %s: %s; again in %.1f s", path, error, pause)
-                self._wait(pause)
+                pause = max(seconds, min(error.reset or 0.0, patience.longest))
+                log.warning("GET %s: %s; asked again in %.1f s", path, error, pause)
+            self._wait(pause)
         return self.once(lambda: client.get(path, dict(params or {}), **more))
 
     def once(self, call: Callable[[], T]) -> T:
         """One request of the client, not repeated. Unanswered or Answered where it gave no result."""
-        from requests.exceptions import RequestException
+        from requests.exceptions import RequestException, Timeout
         from urllib3.exceptions import HTTPError
+        from urllib3.exceptions import TimeoutError as OutOfTime
 
         APIError: type[Any] = _sdk("alpaca.common.exceptions", "APIError")  # noqa: N806
         try:
@@ -154,7 +165,8 @@ class Connection:
             # what the client raised holds the body as it came, and a body may repeat what it was sent
             raise answered(error.status_code or 0, str(error), self._reset(error.response)) from None
         except (RequestException, HTTPError, OSError) as error:
-            raise Unanswered(f"no answer ({type(error).__name__}: {error})") from error
+            silent = isinstance(error, Timeout | OutOfTime)
+            raise Unanswered(f"no answer ({type(error).__name__}: {error})", timed_out=silent) from error
         except ValueError as error:  # the client's own reading of a body that is no JSON
             raise Unanswered(f"an answer that cannot be read ({type(error).__name__})") from error
 

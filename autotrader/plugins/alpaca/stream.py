@@ -239,11 +239,16 @@ class Stream(ABC):
     async def _tend(self, socket: Any) -> None:
         """Sends what is wanted, asks where nothing comes, and gives up on what is dead."""
         assert self._loop is not None
+        overdue: float | None = None
         while not self._closing.is_set():
             await self._woken_within(_TICK)
             await self._attend(socket)
             now = self._loop.time()
-            if self._data_is_overdue():
+            if not self._data_is_overdue():
+                overdue = None
+            elif overdue is None:
+                overdue = now  # a clock that has just jumped is ahead of what is still in the socket
+            elif now - overdue >= _TICK:
                 raise StreamError("no data for too long")
             if self._answers and self._asked > self._heard and now - self._heard > self._pace.dead_after:
                 raise StreamError(f"no answer for {now - self._asked:.0f} s")

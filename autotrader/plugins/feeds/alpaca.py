@@ -17,7 +17,7 @@ from autotrader.market.checks import Check
 from autotrader.market.feed import FeedError, FeedOptions, ShareSplit, StreamedBar, window
 from autotrader.plugins.alpaca import checks, wire
 from autotrader.plugins.alpaca.answers import Answered, Unanswered
-from autotrader.plugins.alpaca.connection import PATIENT, SOON, Connection
+from autotrader.plugins.alpaca.connection import NIGHTLY, SOON, Connection, Patience
 from autotrader.plugins.alpaca.endpoints import AlpacaError
 from autotrader.plugins.alpaca.minutes import MinuteBars
 from autotrader.secrets import SecretsError
@@ -88,7 +88,7 @@ class AlpacaFeed:
             "end": _midnight(until).isoformat(),
             "feed": self.connection.settings.history_feed,
         }
-        for symbol, found in self._pages(symbols, params, PATIENT):
+        for symbol, found in self._pages(symbols, params, NIGHTLY):
             places, values = [], []
             for bar in found:
                 day = str(bar.get("t"))[:10]  # midnight in New York is the same day in UTC
@@ -230,24 +230,24 @@ class AlpacaFeed:
     # --- asking -----------------------------------------------------------------------------------------------------
 
     def _pages(
-        self, symbols: Sequence[str], params: Mapping[str, Any], waits: Sequence[float]
+        self, symbols: Sequence[str], params: Mapping[str, Any], patience: Patience
     ) -> Iterator[tuple[str, list[wire.Row]]]:
         """Bars by symbol, split-adjusted; a symbol whose bars lie on two pages comes twice."""
         for some in _chunks(symbols):
             more = {**params, "adjustment": "split", "limit": _ROWS_A_PAGE}
             asked = set(some)
-            for body in self._bodies("/stocks/bars", {**more, "symbols": ",".join(some)}, waits):
+            for body in self._bodies("/stocks/bars", {**more, "symbols": ",".join(some)}, patience):
                 for symbol, bars in (body.get("bars") or {}).items():
                     if symbol in asked and bars:
                         with _readable():
                             found = wire.rows(bars)
                         yield symbol, found
 
-    def _bodies(self, path: str, params: Mapping[str, Any], waits: Sequence[float], **more: Any) -> Iterator[wire.Row]:
+    def _bodies(self, path: str, params: Mapping[str, Any], patience: Patience, **more: Any) -> Iterator[wire.Row]:
         """Page after page, until there is no token, or one that was there before."""
         asked, seen = dict(params), set()
         while True:
-            body = self._row(path, asked, waits, **more)
+            body = self._row(path, asked, patience, **more)
             yield body
             token = body.get("next_page_token")
             if not token:
@@ -257,13 +257,13 @@ class AlpacaFeed:
             seen.add(token)
             asked["page_token"] = token
 
-    def _row(self, path: str, params: Mapping[str, Any], waits: Sequence[float] = SOON, **more: Any) -> wire.Row:
+    def _row(self, path: str, params: Mapping[str, Any], patience: Patience = SOON, **more: Any) -> wire.Row:
         """An object; asked for again without a symbol that the server does not take for one, which would cost all."""
         asked = dict(params)
         while True:
             try:
                 with _readable():
-                    return wire.row(self._get(path, asked, waits, **more))
+                    return wire.row(self._get(path, asked, patience, **more))
             except Answered as answer:
                 named = _INVALID.search(answer.message)
                 left = [symbol for symbol in asked["symbols"].split(",") if not named or symbol != named[1]]
@@ -272,8 +272,8 @@ class AlpacaFeed:
                 log.warning("Alpaca does not know the symbol %s: it has no data", named[1])
                 asked["symbols"] = ",".join(left)
 
-    def _get(self, path: str, params: Mapping[str, Any], waits: Sequence[float], **more: Any) -> Any:
-        return self.connection.get(self.connection.data, path, params, waits, **more)
+    def _get(self, path: str, params: Mapping[str, Any], patience: Patience, **more: Any) -> Any:
+        return self.connection.get(self.connection.data, path, params, patience, **more)
 
 
 @contextmanager
