@@ -273,7 +273,8 @@ def test_a_server_that_never_answered_such_questions_is_not_given_up_for_it() ->
     server = Server(mute)
     with trading(server, QUICK) as stream:
         until(lambda: stream.connections == 1)
-        time.sleep(0.8)
+        until(lambda: len(server.said[0]) == 3)  # it was asked
+        time.sleep(1.2)
         assert stream.connections == 1
         assert stream.live
 
