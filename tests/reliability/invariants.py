@@ -19,7 +19,7 @@ from autotrader.market.exchange import Exchange
 from .market import at
 
 LONG_AGO = at(date(2000, 1, 3), 0, 0)
-RETRIED = timedelta(minutes=3)  # a refused entry is tried again for less than a minute; time goes by minutes here
+RETRIED = timedelta(minutes=7)  # the longest waits of a refused entry, in a world whose time goes by minutes
 GRACE = timedelta(minutes=6)  # in which a cancel at the end of the window is confirmed, by a broker at its worst
 
 

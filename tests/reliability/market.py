@@ -5,17 +5,19 @@ from __future__ import annotations
 import random
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
+from functools import cache
 
 from days import CALENDAR, candidate, configuration
 
 from autotrader.clock import NEW_YORK, VirtualClock
 from autotrader.core.exits import Bar
 from autotrader.core.gap_filter import Quote
-from autotrader.core.rulebook import Rulebook
+from autotrader.core.rulebook import Rulebook, build_rulebook
 from autotrader.core.types import Candidate
 from autotrader.market.exchange import Exchange
 from autotrader.market.playback import MinuteBar
+from autotrader.settings import StrategyParams
 
 MINUTE = timedelta(minutes=1)
 SYMBOLS = tuple("ABCDEFGH")
@@ -24,28 +26,33 @@ STARTS = (date(2020, 3, 9), date(2019, 11, 27), date(2020, 3, 16))
 STRATEGIES = ("rsi_mean_reversion", "bb_squeeze", "adx_pullback", "overbought_short", "regime_momentum")
 SIDES = {"overbought_short": ("short",), "adx_pullback": ("long",), "regime_momentum": ("long",)}
 
-# Configurations within the schema; each an edit of the packaged one.
-EDITS: tuple[tuple[tuple[str, str], ...], ...] = (
-    (),
-    (("    max_open_positions: 8\n", "    max_open_positions: 2\n"),),
-    (
-        ("    max_daily_entries: 3\n", "    max_daily_entries: 6\n"),
-        ("    max_per_strategy: 2\n", "    max_per_strategy: 5\n"),
-    ),
-    (
-        ("  emergency_stop_pct: 7%\n", "  emergency_stop_pct: 1%\n"),
-        ("  emergency_immediate_pct: 10%\n", "  emergency_immediate_pct: 2%\n"),
-    ),
-    (("    enabled: true\n", "    enabled: false\n"),),
-    (("when: days_held == 0, then: hold", "when: days_held == 0 and bars_held < 5, then: hold"),),
-    (('      at: "09:45"\n', '      at: "09:59"\n'),),
-)  # fmt: skip
-
-
-def rulebook(choice: int) -> tuple[Rulebook, str]:
-    """One of the configurations and its hash."""
-    chosen = configuration(*EDITS[choice % len(EDITS)])
-    return chosen.rulebook, chosen.settings.config_hash
+@cache
+def rulebook(seed: int) -> tuple[Rulebook, str]:
+    """A configuration within the schema, and its name: for two seeds the packaged one, else a random one."""
+    packaged = configuration()
+    if seed < 2:
+        return packaged.rulebook, packaged.settings.config_hash
+    rng = random.Random(f"{seed}/configuration")
+    found = packaged.settings.params.model_dump()
+    risk, defaults, entry, leave = (found[name] for name in ("risk", "strategy_defaults", "entry", "exit"))
+    risk["params"] |= {
+        "max_open_positions": rng.randint(1, 8), "max_daily_entries": rng.randint(1, 6),
+        "max_per_strategy": rng.randint(1, 5), "max_position_pct": rng.choice([0.02, 0.1, 0.3]),
+        "max_daily_loss_pct": rng.choice([0.005, 0.02, 0.5]), "max_drawdown_pct": rng.choice([0.01, 0.15]),
+    }  # fmt: skip
+    defaults["emergency_stop_pct"] = rng.choice([0.01, 0.07])
+    defaults["emergency_immediate_pct"] = rng.choice([0.02, 0.10])
+    for strategy in found["strategies"].values():
+        strategy["sl_atr_mult"], strategy["tp_atr_mult"] = rng.uniform(0.3, 3), rng.uniform(0.3, 4)
+        strategy["max_hold_days"] = rng.randint(0, 5)
+    entry["groups"]["confirmation"]["at"] = rng.choice([time(9, 31), time(9, 45), time(9, 59)])
+    entry["window"]["margin_seconds"] = rng.choice([0, 5, 60])
+    entry["window"]["retry_seconds"] = rng.choice([(), (5, 10, 30), (1, 200)])
+    leave["protective_stop"]["enabled"] = rng.random() < 0.8
+    leave["rules"] = rng.sample(leave["rules"], rng.randint(3, len(leave["rules"])))
+    if rng.random() < 0.5:
+        leave["rules"] = [rule for rule in leave["rules"] if rule["name"] != "day_skip"]
+    return build_rulebook(StrategyParams.model_validate(found)), f"configuration {seed}"
 
 
 @dataclass

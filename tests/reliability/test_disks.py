@@ -17,7 +17,7 @@ from .chaos import Chaos, World, projection
 from .market import Market
 from .processes import FORK
 
-SEED = 12
+SEED = 25
 BARS = 30
 
 
