@@ -118,7 +118,8 @@ def _configuration(problems: Any, config: Path) -> Check:
     warnings = len(problems) - errors
     advice = f"autotrader validate --config {config} shows them" if problems else ""
     verdict = "fail" if errors else "warn" if warnings else "ok"
-    found = f"{config}: {errors} errors, {warnings} warnings" if problems else f"{config}: nothing is wrong with it"
+    counted = f"errors {errors}, warnings {warnings}" if problems else "nothing is wrong with it"
+    found = f"{config}: {counted}"
     return Check("configuration", verdict, found, advice)  # type: ignore[arg-type]
 
 
