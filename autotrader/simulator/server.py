@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 import threading
@@ -27,6 +28,10 @@ HOST = "127.0.0.1"
 TICK = 0.05  # seconds between two moves of a clock that runs
 STARTS_WITHIN = 30.0
 STEP_WITHIN = 300.0
+
+
+# uvicorn takes a handshake that is refused with a status, as a fault does, for one that was forgotten
+logging.getLogger("uvicorn.error").addFilter(lambda record: "without completing handshake" not in str(record.msg))
 
 
 class ServerError(AutotraderError):

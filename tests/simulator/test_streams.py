@@ -223,13 +223,14 @@ def faulty(begin: Start, *faults: Fault, **options: Any) -> Desk:
     return begin(Faults(0, list(faults)), **options)
 
 
-def test_a_handshake_is_refused_with_429(start: Start) -> None:
+def test_a_handshake_is_refused_with_429(start: Start, caplog: pytest.LogCaptureFixture) -> None:
     desk = faulty(start, Fault(kind="refuse_stream", times=1, stream="bars"))
     with pytest.raises(InvalidStatus, match="429"), opened(desk):
         pass
     with opened(desk) as socket:
         subscribed(socket, bars=["AAPL"])
     assert desk.get("/simulator/state")["faults"] == {"refuse_stream": 1}
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 def test_a_full_stream_says_406(start: Start) -> None:
