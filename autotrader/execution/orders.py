@@ -124,6 +124,7 @@ class OrderManager:
         self._unknown: dict[str, list[datetime]] = {}  # order id -> look-ups without a trace
         self._ending: dict[str, datetime] = {}  # order id -> when its end was last asked for
         self._retries: list[_Retry] = []
+        self._asked: dict[str, datetime] = {}  # order id -> when it was asked about, of the latest moment
         self._heard: dict[str, datetime] = {}  # order id -> when the broker last said something of it
         self._tries: dict[str, int] = {}  # order id of a retried entry -> which retry it is
         self._holds: dict[tuple[str, ev.Leg], _Hold] = {}
@@ -192,7 +193,8 @@ class OrderManager:
         """Asks the broker about every live order: for what updates have missed. BrokerError where it cannot say."""
         taken: list[ev.Event] = []
         for order_id in list(self._book.orders):
-            if order_id in self._book.orders and order_id not in self._unknown:
+            asked = self._asked.get(order_id) == at  # in this very moment, since it had been silent
+            if order_id in self._book.orders and order_id not in self._unknown and not asked:
                 taken += self._ask(order_id, at)
         return taken
 
@@ -343,6 +345,7 @@ class OrderManager:
 
     def _ask(self, order_id: str, at: datetime) -> list[ev.Event]:
         known = self._broker.order(order_id)
+        self._asked = {name: when for name, when in self._asked.items() if when == at} | {order_id: at}
         if known is None:
             log.warning("%s: the broker does not know it (yet); it is looked up", order_id)
             self._unknown[order_id] = [at]

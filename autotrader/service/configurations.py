@@ -75,7 +75,12 @@ class Configurations:
         if self._waiting is None:
             return False
         self.current, self._waiting = self._waiting, None
-        self._keep()
+        try:
+            self._keep()
+        except OSError as error:
+            self._tell("warning", "configuration in effect", f"{self._copy} cannot be written: {error.strerror}",
+                       "the edited configuration is in effect; after a restart, the one before may be",
+                       "make room, then save the file again")  # fmt: skip
         log.info("the configuration %s is in effect", self.current.settings.config_hash[:12])
         return True
 

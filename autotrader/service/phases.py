@@ -15,7 +15,6 @@ from autotrader.batch.files import (
     BatchResultRecord,
     ResultFileError,
     filtered_path,
-    read_filtered,
     result_path,
     write_record,
 )
@@ -123,7 +122,7 @@ class Phases:
         """Filters the candidates of the last scan that may be used. FeedError where there are no prices."""
         found = self._usable_scan(session)
         if isinstance(found, str):
-            self._no_entries(session, found)
+            self.no_entries(session, found)
             return
         record, age = found
         symbols = [item.symbol for item in record.candidates]
@@ -134,13 +133,19 @@ class Phases:
         """All candidates of the last scan that may be used, marked unfiltered: the filter cannot run any more."""
         found = self._usable_scan(session)
         if isinstance(found, str):
-            self._no_entries(session, found)
+            self.no_entries(session, found)
             return
         record, age = found
         self._filter(session, record, age, {}, (), "skipped", f"{reason}; all candidates pass, unfiltered")
         self.tell("warning", GAP_FILTER, f"the gap filter of {session} did not run: {reason}",
                   "all candidates of the scan pass, marked unfiltered",
                   "pause entries (`autotrader pause`) if that is not wanted")  # fmt: skip
+
+    def no_entries(self, session: date, reason: str) -> None:
+        """The session is entered from nothing."""
+        self.done(session, GAP_FILTER, "skipped", f"no entries: {reason}")
+        self.tell("warning", f"entries of {session}", reason, "nothing is entered in this session; exits go on",
+                  "see `autotrader status` for what became of the scan")  # fmt: skip
 
     def plan(self, session: date) -> Plan | None:
         """The session's candidates, from the very file that the gap filter wrote; None: there are none.
@@ -209,13 +214,7 @@ class Phases:
         record, judged = GapFilter(rulebook).filter(scan, known, session, age, at, splits)
         path = filtered_path(self.files.folder, scan.scan_date)
         write_record(path, record)
-        read_filtered(path)
         self.desk.record(judged)
         stale = f"the scan is {age} sessions old" if age > 1 else ""
         passed = f"{record.candidates_after} of {record.candidates_before} candidates pass" if not why else ""
         self.done(session, GAP_FILTER, status, "; ".join(filter(None, (why, passed, stale))), fingerprint(path))
-
-    def _no_entries(self, session: date, reason: str) -> None:
-        self.done(session, GAP_FILTER, "skipped", f"no entries: {reason}")
-        self.tell("warning", f"entries of {session}", reason, "nothing is entered in this session; exits go on",
-                  "see `autotrader status` for what became of the scan")  # fmt: skip

@@ -281,7 +281,7 @@ class Service:
         prices = self._open_day(session)
         try:
             self.phases.gap_filter(session, prices.quotes, late=ready.late)
-        except FeedError as error:
+        except (FeedError, OSError) as error:  # no prices, or no room for the result
             self.phases.failed(session, GAP_FILTER, ready.attempt, str(error))
 
     def _close(self, ready: Ready) -> None:
@@ -302,7 +302,10 @@ class Service:
         session, name = lapsed.stage.session, lapsed.stage.name
         if name == GAP_FILTER:
             self.phases.open_session(session)
-            self.phases.unfiltered(session, lapsed.reason)
+            try:
+                self.phases.unfiltered(session, lapsed.reason)
+            except OSError as error:
+                self.phases.no_entries(session, f"{lapsed.reason}; and its result cannot be written: {error}")
             return
         self.phases.done(session, name, "skipped", lapsed.reason)
         done = {SCAN: "the result of the session before is used, if it may be, else nothing is entered",
@@ -452,8 +455,8 @@ class Service:
                               "make room on the disk, then restart the service")  # fmt: skip
 
     def _may_try(self, what: str) -> bool:
-        at = self._not_before.get(what)
-        return at is None or self._clock.now() >= at
+        at, now = self._not_before.get(what), self._clock.now()
+        return at is None or now >= at or at - now > MINUTE  # so long only after the clock was set back
 
     def _try_later(self, what: str, after: timedelta = TRY_AGAIN) -> None:
         self._not_before[what] = self._clock.now() + after

@@ -131,14 +131,14 @@ def violations(wire: Wire, days: list[date]) -> list[str]:
     left: set[tuple[date, str]] = set()
     filled: Counter[str] = Counter()
     decided: dict[tuple[date, str], int] = defaultdict(int)
-    sessions = set(days)
     for event in wire.events():
         book.apply(event)  # which refuses what contradicts it: fills beyond orders, two orders at once, flipped signs
         taken = set(book.positions) | {order.ordered.symbol for order in book.pending_entries()}
         hold("I1", len(taken) <= 8, f"{sorted(taken)} open or pending at {event.at}")
         if isinstance(event, ev.Ordered) and event.plan is not None:
             opens, closes = at(event.session, 9, 30), at(event.session, 10)
-            hold("I3", event.session in sessions and opens <= event.at < closes, f"{event.order_id} at {event.at}")
+            open_day = CALENDAR.is_session(event.session)
+            hold("I3", open_day and opens <= event.at < closes, f"{event.order_id} at {event.at}")
             hold("I6", (event.session, event.symbol) not in left, f"{event.order_id} after an exit that day")
             decided[event.session, event.symbol] += 1
         if isinstance(event, ev.Filled):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from autotrader.core import events as ev
+from autotrader.journal.store import JournalError
 from autotrader.service.inbox import Flatten, Inbox, Pause, Resume, new_request
 from autotrader.simulator.faults import Fault
 
@@ -181,3 +184,25 @@ def test_a_second_service_in_the_same_folder_says_so_and_ends(wire: Wire) -> Non
 
     with wire.service(), pytest.raises(ServiceRunning, match="runs in"):
         wire.run(at(BEFORE, 20))
+
+
+def test_a_full_disk_stops_entries_and_is_told(wire: Wire) -> None:
+    with wire.service() as service:
+        wire.turn_until(service, at(HALF_DAY, 9, 28))
+        service.desk.journal.cramped = True
+        wire.turn_until(service, at(HALF_DAY, 9, 31))
+    assert wire.stages()[HALF_DAY, "enter:moo"].detail == "the disk is full"
+    assert "disk" in subjects(wire)
+    assert not entered(wire)
+
+
+def test_what_cannot_be_recorded_ends_the_service_and_nothing_is_sent(wire: Wire) -> None:
+    with wire.service() as service:
+        wire.turn_until(service, at(HALF_DAY, 9, 29))
+        with closing(sqlite3.connect(wire.journal)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(JournalError):
+                wire.turn_until(service, at(HALF_DAY, 9, 31))
+    assert not wire.alpaca.simulator.world.exchange.open_orders()
+    wire.run(at(HALF_DAY, 9, 32))
+    at_one(wire)
