@@ -169,7 +169,7 @@ class Desk:
         """
         for _ in range(2):
             now = self._clock.now()
-            step = self.trader.pursue(now) if self._in_session(now) else Step()
+            step = self.trader.pursue(now)  # also after the close: the broker keeps it for the next open
             self._send(step)
             if self._protect:
                 waiting = {symbol for symbol, leg in self.orders.on_hold(now) if leg == "exit"}
@@ -188,10 +188,6 @@ class Desk:
         event = ev.Split(self._clock.now(), session, symbol, new, old, cash)
         self.orders.keep(event)
         return event
-
-    def _in_session(self, now: datetime) -> bool:
-        session = self.trader.book.session
-        return session is not None and self._calendar.opens_at(session) <= now <= self._calendar.closes_at(session)
 
     # --- the broker -----------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from .desks import Office
+from .desks import MINUTE, OPENS, Office
 
 LEAVE_AT_ONCE = ("when: days_held == 0, then: hold", "when: false, then: hold")
 NO_STOP = ("    enabled: true\n", "    enabled: false\n")
@@ -169,3 +169,30 @@ def test_a_position_that_lost_its_stop_gets_another_at_the_next_start(office: Of
     office.exchange.cancel(office.stop().client_order_id, office.clock.now())  # somebody did, by hand
     office.start()
     assert office.stop().client_order_id.endswith("stop-2")
+
+
+def test_an_exit_decided_on_the_last_bar_waits_at_the_broker_for_the_next_open(office: Office) -> None:
+    """Its stop is canceled for it, so the exit must not stay at home over night."""
+    office.enter()
+    office.bar(100.0)
+    office.minute = 389
+    office.clock.advance_to(OPENS + 389 * MINUTE)
+    office.bar(94.0)
+    office.clock.advance_to(office.clock.now() + MINUTE)
+    office.look()
+    (exit_,) = office.open_at_broker()
+    assert (exit_.type, exit_.status) == ("market", "accepted")
+
+
+def test_an_exit_that_could_not_be_sent_before_the_close_is_sent_after_it(office: Office) -> None:
+    office.enter()
+    office.bar(100.0)
+    office.faults.now, office.faults.leg = {"refuse"}, "-exit-"
+    office.minute = 389
+    office.clock.advance_to(OPENS + 389 * MINUTE)
+    office.bar(94.0)
+    assert office.stop().client_order_id.endswith("stop-2"), "protected meanwhile"
+    office.faults.now = set()
+    office.wait(60)
+    (exit_,) = office.open_at_broker()
+    assert exit_.client_order_id.endswith("exit-2")
