@@ -402,6 +402,8 @@ class Service:
         if self._last_sync is None or now - self._last_sync >= IDLE_SYNC:
             self._last_sync = now
             self.desk.sync()
+            if self._recovered:
+                self.desk.settle()  # what is being left waits at the broker for the open, what is held has its stop
         today = now.astimezone(NEW_YORK).date()
         if self._tidied != today:
             self._tidied = today
