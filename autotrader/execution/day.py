@@ -110,11 +110,8 @@ class TradingDay:
     def _enter_due(self, now: datetime, groups: Collection[str] | None) -> None:
         due = {key: at for key, at in self.groups().items() if at <= now and (groups is None or key in groups)}
         for key, at in due.items():
-            if now >= self._at(self.desk.rulebook.params.entry.window.closes):
-                self.desk.finish(f"enter:{key}", "the entry window has closed", "skipped")
-                continue
-            symbols = [item.candidate.symbol for item in self.desk.trader.waiting]
-            quotes = self._prices.quotes(symbols) if symbols else {}
+            waiting = () if self.desk.no_entries() is not None else self.desk.trader.waiting
+            quotes = self._prices.quotes([item.candidate.symbol for item in waiting]) if waiting else {}
             minute = max(0, -((self.opens - now) // MINUTE))
             outcomes = self.desk.enter(key, minute, quotes, status="late" if now - at > LATE else "done")
             self._listen(Told(now, key, tuple(outcomes)))

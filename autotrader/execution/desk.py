@@ -18,6 +18,8 @@ from autotrader.execution.reconcile import compare
 from autotrader.journal.store import DecisionRecord, Journal
 from autotrader.market.broker import Broker
 
+WINDOW_CLOSED = "the entry window has closed"
+
 
 class Desk:
     """Carries out the steps of one account's trader.
@@ -91,6 +93,11 @@ class Desk:
             return "the disk is full"
         return self.trader.book.entries_off()
 
+    def no_entries(self) -> str | None:
+        """Why a group of the current session cannot be entered now, in words; None: it can."""
+        off = self.entries_off()
+        return WINDOW_CLOSED if off is None and self._clock.now() >= self._last_moment() else off
+
     def enter(
         self,
         group: str,
@@ -103,7 +110,7 @@ class Desk:
 
         All its intents become durable with the stage, then they are sent: a crash in between repeats no decision.
         """
-        off = self.entries_off()
+        off = self.no_entries()
         if off is not None:
             self.finish(f"enter:{group}", off, "skipped")
             return []
@@ -119,9 +126,15 @@ class Desk:
             self.orders.end(order.ordered.order_id, self._clock.now())
 
     def _opens_until(self) -> datetime | None:
-        session, window = self.trader.book.session, self.rulebook.params.entry.window
-        if session is None or self.journal.cramped or self.trader.book.entries_off() is not None:
+        book = self.trader.book
+        if book.session is None or self.journal.cramped or book.entries_off() is not None:
             return None
+        return self._last_moment()
+
+    def _last_moment(self) -> datetime:
+        """Until when entries of the session are sent: orders take time to arrive."""
+        session, window = self.trader.book.session, self.rulebook.params.entry.window
+        assert session is not None
         closes = datetime.combine(session, window.closes, NEW_YORK)
         return closes - timedelta(seconds=window.margin_seconds)
 

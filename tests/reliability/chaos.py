@@ -283,9 +283,11 @@ class World:
         """After the close the broker comes clean, and everything must agree."""
         quiet, self.faults._rate = self.faults._rate, 0.0
         close = self.clock.now()
-        for minutes in range(1, 12):
+        for minutes in range(1, 40):
             self.clock.advance_to(close + minutes * MINUTE)
             self.alive(self._sync)
+            if minutes > 10 and self.desk is not None and not self.desk.orders.unsettled():
+                break
         self.faults._rate = quiet
         assert self.desk is not None
         assert self.journal is not None
