@@ -17,7 +17,6 @@ from autotrader.cli import doctor
 from autotrader.cli.app import app
 from autotrader.clock import Calendar, VirtualClock
 from autotrader.market.checks import Check
-from autotrader.plugins.alpaca import checks
 from autotrader.simulator.faults import Fault, Faults
 from autotrader.validation.load import PACKAGED_CONFIG
 
@@ -169,10 +168,7 @@ def test_more_than_the_plan_allows_is_found(home: Path, venue: Venue, setting: d
     assert verdicts(examine(home, venue)) == {**SOUND, "feed": "warn"}
 
 
-def test_streams_that_another_process_has_are_found(
-    home: Path, venue: Venue, monkeypatch: pytest.MonkeyPatch, faults: Faults
-) -> None:
-    monkeypatch.setattr(checks, "STREAM_SECONDS", 1.5)
+def test_streams_that_another_process_has_are_found(home: Path, venue: Venue, faults: Faults) -> None:
     venue.broker()
     faults.add(Fault(kind="refuse_stream", stream="bars"))
     found = examine(home, venue, streams=True)

@@ -213,6 +213,20 @@ def test_a_log_in_that_fails_is_tried_again_and_said(answer: Any, words: str) ->
         assert not canary.is_in(stream.trouble)
 
 
+def test_what_a_server_said_before_it_closed_is_said() -> None:
+    def full(socket: ServerConnection) -> None:
+        server.hear(socket)
+        socket.send(json.dumps({"stream": "authorization", "data": {"status": "authorized"}}).encode())
+        socket.send(json.dumps({"action": "error", "data": {"error_message": "connection limit exceeded"}}).encode())
+        socket.close()
+
+    server = Server(full)
+    with trading(server) as stream:
+        for tries in range(5):
+            until(lambda tries=tries: len(server.said) >= 2 + tries)
+            assert "connection limit exceeded" in stream.trouble
+
+
 @pytest.mark.parametrize("frame", [b"{nonsense", b"null", b'{"stream": "trade_updates", "data": null}'])
 def test_a_report_that_cannot_be_read_counts_as_missed_and_the_next_one_comes(frame: bytes) -> None:
     def play(socket: ServerConnection) -> None:

@@ -59,7 +59,7 @@ class MinuteBars(Stream):
         self._sent = frozenset()
         await self._expect(socket, "connected")
         keys = {"key": self._credentials.key_id, "secret": self._credentials.secret}
-        await socket.send(json.dumps({"action": "auth", **keys}))
+        await self._send(socket, {"action": "auth", **keys})
         await self._expect(socket, "authenticated")
         await self._attend(socket)
 
@@ -78,7 +78,7 @@ class MinuteBars(Stream):
             return
         for action, symbols in (("unsubscribe", self._sent - wanted), ("subscribe", wanted - self._sent)):
             if symbols:
-                await socket.send(json.dumps({"action": action, "bars": sorted(symbols)}))
+                await self._send(socket, {"action": action, "bars": sorted(symbols)})
         self._sent, self._since = wanted, self._clock.now()
 
     def _take(self, message: Any) -> bool:

@@ -17,6 +17,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -118,6 +119,13 @@ class Stream(ABC):
     @abstractmethod
     def _data_is_overdue(self) -> bool:
         """Whether data should have come long ago."""
+
+    async def _send(self, socket: Any, message: Any) -> None:
+        """Sends, unless the connection has just ended: whoever reads learns that, after what was said before."""
+        from websockets.exceptions import ConnectionClosed
+
+        with suppress(ConnectionClosed):
+            await socket.send(json.dumps(message))
 
     # --- the life of a stream -------------------------------------------------------------------------------------
 
@@ -254,7 +262,7 @@ class Stream(ABC):
                 raise StreamError(f"no answer for {now - self._asked:.0f} s")
             if now - max(self._heard, self._asked) > self._pace.ask_after and (question := self._question()):
                 self._asked = now
-                await socket.send(json.dumps(question))
+                await self._send(socket, question)
 
 
 def _messages(frame: str | bytes) -> Sequence[Any]:

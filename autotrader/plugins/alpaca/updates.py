@@ -24,11 +24,11 @@ class TradeUpdates(Stream):
 
     async def _login(self, socket: Any) -> None:
         keys = {"key_id": self._credentials.key_id, "secret_key": self._credentials.secret}
-        await socket.send(json.dumps({"action": "authenticate", "data": keys}))
+        await self._send(socket, {"action": "authenticate", "data": keys})
         answer = await self._answer(socket, "authorization")
         if answer.get("status") != "authorized":
             raise StreamError(f"the broker does not accept the keys ({answer.get('status', 'no status')})")
-        await socket.send(json.dumps(_LISTEN))
+        await self._send(socket, _LISTEN)
         answer = await self._answer(socket, "listening")
         if "trade_updates" not in (answer.get("streams") or ()):
             raise StreamError("the broker does not give trade updates")
