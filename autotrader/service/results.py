@@ -15,9 +15,9 @@ from autotrader.batch.files import (
 )
 
 
-def fingerprint(path: Path) -> str:
-    """The file's name and what is in it, as it is recorded with the stage that wrote it."""
-    return f"{path.name} sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+def fingerprint(path: Path, name: str | None = None) -> str:
+    """The file's name and what is in it, as it is recorded with the stage that wrote it. name: instead of its own."""
+    return f"{name or path.name} sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
 
 
 class ResultFiles:

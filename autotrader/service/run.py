@@ -465,7 +465,8 @@ class Service:
 
     def _next_at(self) -> datetime:
         now = self._clock.now()
-        coming = [self.agenda().next_at, *(at for at in self._not_before.values() if at > now)]
+        retries = (at for what, at in self._not_before.items() if what != FILES and at > now)
+        coming = [self.agenda().next_at, *retries]
         session = self._active()
         if session is not None and self._prices is not None and now < self._calendar.closes_at(session) + MINUTE:
             opens = self._calendar.opens_at(session)

@@ -6,7 +6,6 @@ the stage before it stopped, and leaves what happened in the journal. Running a 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
@@ -45,6 +44,7 @@ from autotrader.market.splits import AsOf
 from autotrader.market.universe import Member
 from autotrader.plugins.brokers.paper import PaperBroker
 from autotrader.service.demo import Dawn, Evening, Morning, Tale
+from autotrader.service.results import fingerprint
 from autotrader.validation.load import Configuration
 
 ACCOUNT = "PAPER"
@@ -116,7 +116,7 @@ class Stages:
                 return False
             write_record(path, record)
             desk.record(judged)
-            desk.finish("gap_filter", _fingerprint(path))
+            desk.finish("gap_filter", fingerprint(path))
         self._tell(Morning(self.session, record))
         return True
 
@@ -215,13 +215,13 @@ class Stages:
 
     def _fingerprint_fits(self, recorded: str) -> bool:
         path = self._deployment.results / recorded.split(maxsplit=1)[0]
-        return path.exists() and _fingerprint(path) == recorded
+        return path.exists() and fingerprint(path) == recorded
 
     def _write_again(self, path: Path, record: FilteredResultRecord, recorded: str) -> None:
         """Restores a filtered result that was lost or changed, if the same comes out; what stands there is kept."""
         beside = path.with_name(f"{path.name}.again")
         write_record(beside, record)
-        same = _fingerprint(beside).split()[1] == recorded.split()[1]
+        same = fingerprint(beside, path.name) == recorded
         if not same:
             beside.unlink()
             raise ResultFileError(
@@ -328,12 +328,6 @@ class Stages:
     def _tell_trades(self, book: Book, before: int) -> None:
         for trade in book.trades[before:]:
             self._tell(trade)
-
-
-def _fingerprint(path: Path) -> str:
-    """The file's name and what is in it, as it is recorded with the stage that wrote it."""
-    name = path.name.removesuffix(".again")
-    return f"{name} sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
 
 
 def _day(text: str) -> date | None:

@@ -174,7 +174,7 @@ def say(text: str) -> None:
 
 def main(what: str, sessions: int) -> int:
     with tempfile.TemporaryDirectory(prefix="autotrader-") as folder:
-        fine = week(Path(folder), sessions or 5) if what == "week" else month(Path(folder), sessions or 21, 8)
+        fine = week(Path(folder), sessions or 5) if what == "week" else month(Path(folder), sessions or 21, 6)
     return 0 if fine else 1
 
 
