@@ -393,7 +393,7 @@ class Trader:
         held.bars_held += 1
         index, watch.streaks = rules.first(row, watch.streaks)
         leaving = decide and held.leaving is None and index >= 0 and rules.rules[index].then == "exit"
-        if held.mark(high, low) or leaving:
+        if held.mark(high, low) or leaving or held.leaving is not None:  # a trade's bars are counted to its end
             step.events.append(self._marked(at, held.symbol, held))
         if self._observer is not None:
             self._observer.exit(rules, index, row)
