@@ -33,6 +33,7 @@ Next:
   2. Keys, and where alerts go: {home}/config/.env     then: autotrader notify --test --home {home}
   3. Check it:        autotrader validate --home {home} && autotrader test --home {home}
   4. Run it once:     autotrader run --home {home}      (Ctrl-C stops it)
-  5. Install it:      sudo cp {home}/autotrader.service /etc/systemd/system/ && sudo systemctl enable --now autotrader
+  5. Install it:      sudo cp {home}/autotrader.service /etc/systemd/system/ && sudo systemctl daemon-reload
+                   sudo systemctl enable --now autotrader
   6. Look at it:      autotrader status --home {home}    also http://127.0.0.1:{PORT}/health, see docs/operations.md"""
     )

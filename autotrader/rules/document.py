@@ -65,7 +65,8 @@ class DocumentError(Exception):
         document: Document | None = None,
         mended: frozenset[int] = frozenset(),
     ) -> None:
-        super().__init__(f"{len(problems)} problems, first: {problems[0].message}" if problems else "no problems")
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems, first"
+        super().__init__(f"{count}: {problems[0].message}" if problems else "no problems")
         self.problems = problems
         self.text = text
         self.document = document

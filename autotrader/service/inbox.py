@@ -238,6 +238,9 @@ def answer(request: Request, book: Book, at: datetime, session: date, find: Find
                     events.append(ev.Paused(at, session, by, why))
                 events.append(ev.Flattened(at, session, by))
                 outcome = f"entries are off; {_count(len(book.positions), 'position')} to be left"
+                if book.differences:
+                    others = ", ".join(sorted(subject for _, subject in book.differences))
+                    outcome += f"; the broker and the journal disagree about {others}: see `autotrader reconcile`"
             else:
                 outcome = f"it was under way already, asked for by {book.flatten.by}"
         case AdoptConfig() as what:
@@ -264,8 +267,11 @@ def answer(request: Request, book: Book, at: datetime, session: date, find: Find
 
 
 def flattened(book: Book, at: datetime, session: date) -> ev.Flattened | None:
-    """The end of a flattening that is done: nothing is held and nothing is on order. None: there is none to end."""
-    if book.flatten is None or book.positions or book.orders:
+    """The end of a flattening that is done: nothing is held and nothing is on order. None: there is none to end.
+
+    What the broker holds and the journal does not know of is held: then it is not flat, whatever the journal says.
+    """
+    if book.flatten is None or book.positions or book.orders or book.differences:
         return None
     return ev.Flattened(at, session, book.flatten.by, done=True)
 

@@ -196,8 +196,9 @@ class Service:
                 return
             self._recovered = True
             self._alerts.over(BROKER)
-            log.info("recovered: %d positions, %d open orders, entries %s", len(self.desk.trader.book.positions),
-                     len(self.desk.trader.book.orders), self.desk.entries_off() or "on")  # fmt: skip
+            book, off = self.desk.trader.book, self.desk.entries_off()
+            log.info("recovered: %d positions, %d open orders, entries %s", len(book.positions), len(book.orders),
+                     f"off: {off}" if off else "on")  # fmt: skip
         link = self._parts.broker.link()
         if link.breaks != self._breaks and self._may_try("poll"):
             try:
@@ -207,6 +208,14 @@ class Service:
                 self._try_later("poll")
             else:
                 self._breaks = link.breaks
+
+    def _compare(self) -> None:
+        """Journal and broker, also between sessions; in one, the day's ticks see to it."""
+        if self.desk.quiet():
+            try:
+                self.desk.reconcile()
+            except BrokerError as error:
+                self._broker_trouble(error)
 
     # --- people ---------------------------------------------------------------------------------------------------
 
@@ -404,6 +413,7 @@ class Service:
             self.desk.sync()
             if self._recovered:
                 self.desk.settle()  # what is being left waits at the broker for the open, what is held has its stop
+                self._compare()
         today = now.astimezone(NEW_YORK).date()
         if self._tidied != today:
             self._tidied = today

@@ -220,4 +220,8 @@ def _further(problems: list[Problem], found: list[Problem], mended: frozenset[in
 
 @cache
 def _packaged_params() -> dict[str, Any]:
-    return read_document(PACKAGED_CONFIG / PARAMS_FILE).data
+    """What stands in for broken parts. In a checkout it may be the very file that is broken: then nothing does."""
+    try:
+        return read_document(PACKAGED_CONFIG / PARAMS_FILE).data
+    except DocumentError:
+        return {}

@@ -69,10 +69,10 @@ class _Salvage:
     def mend(self, mistakes: list[Any]) -> None:
         """One round. The last mistake first, so that the indices of the others stay right; each place once."""
         done: set[Path] = set()
-        for details in reversed(mistakes):
-            path = _existing(self.data, details["loc"])
+        places = [(_existing(self.data, details["loc"]), details) for details in mistakes]  # before anything is changed
+        for path, details in reversed(places):
             if details["type"] == "missing":
-                path = (*path, details["loc"][-1])
+                path = (*path, details["loc"][-1])  # noqa: PLW2901
             if not any(path[:depth] in done for depth in range(len(path) + 1)):
                 done.add(self._mend(path, details["type"]))
 

@@ -14,7 +14,7 @@ import pytest
 from autotrader.rules.problems import render_github, render_json, render_sarif, render_text
 from autotrader.settings import SystemSettings
 from autotrader.validation.codes import CODES
-from autotrader.validation.load import Loaded, load_configuration, load_files
+from autotrader.validation.load import Loaded, _packaged_params, load_configuration, load_files
 
 from .edits import DEFAULT, mutated
 
@@ -261,3 +261,23 @@ def test_a_thousand_rules_are_checked_in_bounded_time(tmp_path: Path) -> None:
     loaded = edited(tmp_path, ("    - {name: emergency_immediate", f"{many}    - {{name: emergency_immediate"))
     assert errors(loaded) == []
     assert time.process_time() - start < 4  # measured: see benchmarks/bench_validate.py; this catches a change in kind
+
+
+def test_a_mistake_that_two_forms_refuse_takes_nothing_else_with_it(tmp_path: Path) -> None:
+    """A value of a strategy may be a number or one for each side: neither fits, and the others still stand."""
+    loaded = edited(tmp_path, ("trail_from_atr: 1.0", "trail_from_atr: one"), ("abs(gap_pct)", "abs(gap_prc)"))
+    errors = [problem.code for problem in loaded.problems if problem.severity == "error"]
+    assert errors == ["wrong-type", "unknown-fact"]
+
+
+def test_a_packaged_configuration_that_is_broken_itself_is_told_like_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a checkout the file that is being edited is the packaged one."""
+    monkeypatch.setattr("autotrader.validation.load.PACKAGED_CONFIG", tmp_path)
+    _packaged_params.cache_clear()
+    try:
+        loaded = edited(tmp_path, ("when: loss_per_share >= stop_distance, then: exit}", "when: gian, then: exit"))
+        assert "syntax" in {problem.code for problem in loaded.problems}
+    finally:
+        _packaged_params.cache_clear()
