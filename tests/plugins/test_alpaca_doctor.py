@@ -10,7 +10,7 @@ from pathlib import Path
 
 import canary
 import pytest
-from alpaca_venue import SYMBOLS, Venue, at
+from alpaca_venue import SYMBOLS, Venue, at, until
 from typer.testing import CliRunner
 
 from autotrader.cli import doctor
@@ -169,7 +169,8 @@ def test_more_than_the_plan_allows_is_found(home: Path, venue: Venue, setting: d
 
 
 def test_streams_that_another_process_has_are_found(home: Path, venue: Venue, faults: Faults) -> None:
-    venue.broker()
+    broker = venue.broker()
+    until(lambda: broker.link().live)
     faults.add(Fault(kind="refuse_stream", stream="bars"))
     found = examine(home, venue, streams=True)
     assert verdicts(found) == {**SOUND, "trading stream": "warn", "data stream": "fail"}
