@@ -462,18 +462,16 @@ class Book:
         }
         return len(self.entered) + len(waiting)
 
-    def exited_today(self, symbol: str) -> bool:
+    def exits(self, symbol: str) -> dict[str, bool | float]:
+        """The facts about a symbol's exits: whether today, sessions since the last one (NaN: never), losses in a row."""
         past = self._pasts.get(symbol)
-        return past is not None and past.session == self.session
-
-    def sessions_since_exit(self, symbol: str) -> float:
-        """Sessions since the symbol was last left; NaN if never."""
-        past = self._pasts.get(symbol)
-        return math.nan if past is None else float(self.number - past.number)
-
-    def losing_exits_in_row(self, symbol: str) -> int:
-        past = self._pasts.get(symbol)
-        return 0 if past is None else past.losses_in_row
+        if past is None:
+            return {"exited_today": False, "sessions_since_exit": math.nan, "losing_exits_in_row": 0}
+        return {
+            "exited_today": past.session == self.session,
+            "sessions_since_exit": float(self.number - past.number),
+            "losing_exits_in_row": past.losses_in_row,
+        }
 
     def all_trades(self) -> list[Trade]:
         """The closed trades and then the open positions as trades without an exit."""

@@ -1,12 +1,13 @@
 """The gap filter: which candidates may still be entered, given where they trade before the open.
 
-What is made for every candidate of every session is a named tuple: a fifth of the time of a frozen dataclass.
+What is made for every candidate of every session is a named tuple: a fifth of the time of a frozen dataclass. And of
+what could be known of a candidate, only the facts that some rule of the morning reads are worked out.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -32,10 +33,13 @@ class Quote(NamedTuple):
     shortable: bool | None = None
 
 
+NO_QUOTE = Quote()
+
+
 class Filtered(NamedTuple):
     """A candidate that passed. status: passed, no_price (there was none, and no rule minded) or unfiltered.
 
-    facts: what is known of it at the gap filter, for the stages after it.
+    facts: what is known of it at the gap filter and read there or by the stages after it.
     """
 
     candidate: Candidate
@@ -67,20 +71,20 @@ def gap_filter(
     result_age: sessions from the scan to the session it is used in.
     """
     if not any(quote.price == quote.price for quote in quotes.values()):
-        rows = [known_facts(rulebook, item, regime, result_age, Quote()) for item in candidates]
+        rows = [known_facts(rulebook, item, regime, result_age, NO_QUOTE) for item in candidates]
         unfiltered = zip(candidates, rows, strict=True)
         return [Filtered(item, math.nan, math.nan, "unfiltered", row) for item, row in unfiltered], [], {}
     passed: list[Filtered] = []
     rejected: list[Rejected] = []
     decisions: dict[str, Decision] = {}
     for item in candidates:
-        quote = quotes.get(item.symbol, Quote())
-        row = known_facts(rulebook, item, regime, result_age, quote)
+        quote = quotes.get(item.symbol, NO_QUOTE)
         gap = _gap(item, quote)
+        row = known_facts(rulebook, item, regime, result_age, quote)
         decision = rulebook.bound(item.strategy, item.direction).gap_filter.judge(row)
         decisions[item.symbol] = decision
         if decision.rule is None:
-            status: Status = "no_price" if math.isnan(gap) else "passed"
+            status: Status = "no_price" if gap != gap else "passed"
             passed.append(Filtered(item, quote.price, gap, status, row))
         else:
             rejected.append(Rejected(item, gap, decision.reason))
@@ -100,32 +104,50 @@ def after_split(item: Candidate, new: int, old: int) -> Candidate:
 
 
 def known_facts(rulebook: Rulebook, item: Candidate, regime: str, result_age: int, quote: Quote) -> dict[str, Scalar]:
-    """What is known of a candidate at the gap filter: the facts of its scan, and of the quote."""
+    """What is known of a candidate at the gap filter and read from there to the order: of its scan, and of the quote."""
+    known = _Known(rulebook, item, regime, result_age, quote)
+    metadata = item.metadata
     return {
-        **item.metadata,
-        "strategy": item.strategy,
-        "direction": item.direction,
-        "sector": item.sector,
-        "regime": regime,
-        "strength": item.strength,
-        "prev_close": item.prev_close,
-        "regime_weight": rulebook.weight(regime, item.strategy),
-        "regime_weight_max": rulebook.weight_max(regime),
-        "signals_of_symbol": item.signals_of_symbol,
-        "opposite_signal": item.opposite_signal,
-        "blackout": item.blackout,
-        "score": item.score,
-        "rank": item.rank,
-        "entry_group": item.entry_group,
-        "result_age": result_age,
-        "pre_market_price": quote.price,
-        "gap_pct": _gap(item, quote),
-        "price_age_seconds": quote.age_seconds,
-        "spread_pct": quote.spread_pct,
-        "corporate_action": quote.corporate_action,
+        name: FACTS[name](known) if name in FACTS else metadata.get(name)
+        for name in rulebook.bound(item.strategy, item.direction).entry_reads
     }
+
+
+class _Known(NamedTuple):
+    """What the facts of a candidate are worked out from."""
+
+    rulebook: Rulebook
+    item: Candidate
+    regime: str
+    result_age: int
+    quote: Quote
 
 
 def _gap(item: Candidate, quote: Quote) -> float:
     """One division, so that 103 over 100 is a gap of 3% and not of a little more."""
     return (quote.price - item.prev_close) / item.prev_close
+
+
+# Every fact that the gap filter knows besides the scan's indicators.
+FACTS: Mapping[str, Callable[[_Known], Scalar]] = {
+    "strategy": lambda known: known.item.strategy,
+    "direction": lambda known: known.item.direction,
+    "sector": lambda known: known.item.sector,
+    "regime": lambda known: known.regime,
+    "strength": lambda known: known.item.strength,
+    "prev_close": lambda known: known.item.prev_close,
+    "regime_weight": lambda known: known.rulebook.weight(known.regime, known.item.strategy),
+    "regime_weight_max": lambda known: known.rulebook.weight_max(known.regime),
+    "signals_of_symbol": lambda known: known.item.signals_of_symbol,
+    "opposite_signal": lambda known: known.item.opposite_signal,
+    "blackout": lambda known: known.item.blackout,
+    "score": lambda known: known.item.score,
+    "rank": lambda known: known.item.rank,
+    "entry_group": lambda known: known.item.entry_group,
+    "result_age": lambda known: known.result_age,
+    "pre_market_price": lambda known: known.quote.price,
+    "gap_pct": lambda known: _gap(known.item, known.quote),
+    "price_age_seconds": lambda known: known.quote.age_seconds,
+    "spread_pct": lambda known: known.quote.spread_pct,
+    "corporate_action": lambda known: known.quote.corporate_action,
+}

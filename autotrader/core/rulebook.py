@@ -103,6 +103,11 @@ class Rulebook:
         return tuple(item.name for item in self.indicators if item.name in read)
 
     @cached_property
+    def scan_facts(self) -> frozenset[str]:
+        """The facts of a candidate that the gap filter knows already, indicators included."""
+        return frozenset(self.stages["gap_filter"].facts)
+
+    @cached_property
     def _value_names(self) -> tuple[str, ...]:
         return value_names(self.params)
 
@@ -167,6 +172,10 @@ class Bound:
         self.protective_stop = book.protective_stop.bind(values)
         self.exit = book.exit.bind(values)
         self.exit_on_path = book.exit_on_path.bind(values)
+        entry = (self.gap_filter, self.confirmation, self.reentry, self.limits, self.sizing, self.scale, self.order)
+        read = dict.fromkeys(name for rules in entry if rules is not None for name in rules.reads)
+        # the facts of a candidate that are read anywhere between the gap filter and the order
+        self.entry_reads = tuple(name for name in read if name in book.scan_facts)
 
 
 def value_names(params: StrategyParams) -> tuple[str, ...]:

@@ -257,7 +257,9 @@ class Trader:
                 continue
             watch.last = at
             self.prices[symbol] = bar.close
-            self._judge(step, at, held, watch, bar.high, bar.low, facts(held, watch.fixed, watch.day, bar), decide)
+            row = facts(held, watch.fixed, watch.day, bar)
+            verdict = watch.rules.first(row, watch.streaks)
+            self._judge(step, at, held, watch, bar.high, bar.low, row, verdict, decide)
         return step
 
     def point(self, at: datetime, symbol: str, bar: Bar, previous: float | None = None) -> tuple[Step, float]:
@@ -270,19 +272,19 @@ class Trader:
         watch = self._watch(symbol, held, on_path=True)
         rules, fixed, day = watch.rules, watch.fixed, watch.day
 
-        def row_at(price: float) -> dict[str, Scalar]:
-            return facts(held, fixed, day, Bar.point(price, bar.minute, bar.to_close))
+        price, row = bar.close, facts(held, fixed, day, bar)
+        verdict = rules.first(row)
+        if previous is not None and _leaves(rules, verdict[0]):
 
-        def leaves(row: Mapping[str, Scalar]) -> bool:
-            index = rules.first(row)[0]
-            return index >= 0 and rules.rules[index].then == "exit"
+            def leaves_at(price: float) -> bool:
+                there = Bar.point(price, bar.minute, bar.to_close)
+                return _leaves(rules, rules.first(facts(held, fixed, day, there))[0])
 
-        price, row = bar.close, row_at(bar.close)
-        if previous is not None and leaves(row):
-            price = first_exit(previous, price, lambda at_price: leaves(row_at(at_price)))
-            row = row_at(price)
+            price = first_exit(previous, price, leaves_at)
+            row = facts(held, fixed, day, Bar.point(price, bar.minute, bar.to_close))
+            verdict = rules.first(row)
         self.prices[symbol] = price
-        self._judge(step, at, held, watch, price, price, row, True)
+        self._judge(step, at, held, watch, price, price, row, verdict, True)
         return step, price
 
     def pursue(self, at: datetime) -> Step:
@@ -387,12 +389,14 @@ class Trader:
         high: float,
         low: float,
         row: Mapping[str, Scalar],
+        verdict: tuple[int, tuple[int, ...]],
         decide: bool,
     ) -> None:
+        """verdict: the index of the rule that decides, and the streaks after it."""
         rules = watch.rules
         held.bars_held += 1
-        index, watch.streaks = rules.first(row, watch.streaks)
-        leaving = decide and held.leaving is None and index >= 0 and rules.rules[index].then == "exit"
+        index, watch.streaks = verdict
+        leaving = decide and held.leaving is None and _leaves(rules, index)
         if held.mark(high, low) or leaving or held.leaving is not None:  # a trade's bars are counted to its end
             step.events.append(self._marked(at, held.symbol, held))
         if self._observer is not None:
@@ -451,6 +455,11 @@ class Trader:
     def _marked(self, at: datetime, symbol: str, held: HeldPosition) -> ev.Marked:
         assert self.book.session is not None
         return ev.Marked(at, self.book.session, symbol, held.best_price, held.worst_price, held.bars_held)
+
+
+def _leaves(rules: RuleSet, index: int) -> bool:
+    """Whether the exit rule that decides, -1 for none, says to leave."""
+    return index >= 0 and rules.rules[index].then == "exit"
 
 
 def _sound(bar: Bar) -> bool:

@@ -164,12 +164,10 @@ class RuleSet:
 
     def decision(self, matched: tuple[int, ...], facts: Row, streaks: Streaks = ()) -> Decision:
         """The Decision for rules already judged: `matched` are their indices, the first of them decides."""
-        stage = self.stage
-        if not matched:
-            return Decision(stage.name, stage.default, None, stage.default, (), None, self, facts, streaks)
-        rule = self.rules[matched[0]]
-        names = tuple([self.rules[index].name for index in matched])
-        return Decision(stage.name, rule.then, rule.name, rule.reason, names, None, self, facts, streaks)
+        known = self._conclusions.get(matched)
+        if known is None:
+            known = self._conclusions[matched] = self._conclusion(matched)
+        return tuple.__new__(Decision, (*known, self, facts, streaks))
 
     def evidence(self, facts: Row, decided: str | None, streaks: Streaks) -> tuple[Evidence, ...]:
         """What each rule gave and read; under the policy first, up to the rule that decided."""
@@ -248,6 +246,18 @@ class RuleSet:
             raise UnknownFact(self.stage.name, self.rules[index].name, where=failed)
 
     # --- compiled forms -----------------------------------------------------------------------------------------
+
+    @cached_property
+    def _conclusions(self) -> dict[tuple[int, ...], tuple[object, ...]]:
+        """What a Decision begins with, by the rules that matched, as far as they have been met."""
+        return {}
+
+    def _conclusion(self, matched: tuple[int, ...]) -> tuple[object, ...]:
+        stage = self.stage
+        if not matched:
+            return stage.name, stage.default, None, stage.default, (), None
+        rule = self.rules[matched[0]]
+        return stage.name, rule.then, rule.name, rule.reason, tuple(self.rules[at].name for at in matched), None
 
     @cached_property
     def _known(self) -> dict[str, Scalar]:

@@ -185,8 +185,8 @@ def test_a_fill_learned_of_in_the_next_session_belongs_to_its_own(story: Story) 
     out = story.order("exit", 10)
     story.session()
     story.fill(out, 10, 100.0, late=1)
-    assert not story.book.exited_today("A")
-    assert story.book.sessions_since_exit("A") == 1
+    assert not story.book.exits("A")["exited_today"]
+    assert story.book.exits("A")["sessions_since_exit"] == 1
     assert story.book.trades[0].sessions_held == 1
 
 
@@ -303,25 +303,25 @@ def test_opening_a_session_again_forgets_nothing_of_it(story: Story) -> None:
 
 
 def test_an_exit_is_remembered_by_session_and_distance(story: Story) -> None:
-    assert math.isnan(story.book.sessions_since_exit("A"))
+    assert math.isnan(story.book.exits("A")["sessions_since_exit"])
     story.enter(100.0)
     story.leave(101.0, quantity=5)
-    assert not story.book.exited_today("A")  # half of it is still held
+    assert not story.book.exits("A")["exited_today"]  # half of it is still held
     story.leave(101.0)
-    assert story.book.exited_today("A")
-    assert story.book.sessions_since_exit("A") == 0
+    assert story.book.exits("A")["exited_today"]
+    assert story.book.exits("A")["sessions_since_exit"] == 0
     story.session()
     story.session()
-    assert not story.book.exited_today("A")
-    assert story.book.sessions_since_exit("A") == 2
+    assert not story.book.exits("A")["exited_today"]
+    assert story.book.exits("A")["sessions_since_exit"] == 2
 
 
 def test_losing_exits_count_back_to_a_gain(story: Story) -> None:
     for price, streak in ((99.0, 1), (98.0, 2), (101.0, 0), (90.0, 1)):
         story.enter(100.0)
         story.leave(price)
-        assert story.book.losing_exits_in_row("A") == streak
-    assert story.book.losing_exits_in_row("B") == 0
+        assert story.book.exits("A")["losing_exits_in_row"] == streak
+    assert story.book.exits("B")["losing_exits_in_row"] == 0
 
 
 # --- contradictions -----------------------------------------------------------------------------------------------

@@ -228,7 +228,7 @@ def test_a_fill_belongs_to_the_session_it_happened_in(shop: Shop) -> None:
     shop.bar(98.0)
     fill = [event for event in shop.journal.events() if isinstance(event, ev.Filled)][-1]
     assert fill.session == tuesday
-    assert shop.book.exited_today("A")
+    assert shop.book.exits("A")["exited_today"]
     assert shop.book.trades[0].sessions_held == 1
 
 

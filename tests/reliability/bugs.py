@@ -137,10 +137,8 @@ def _every_bar_decides() -> list[tuple[Any, str, Any]]:
 
 def _pending_entries_do_not_count() -> list[tuple[Any, str, Any]]:
     class Exposure(entry.Exposure):
-        def facts(self, item: Any) -> dict[str, Any]:
-            found = super().facts(item)
-            found["open_positions"] = 0
-            return found
+        def shared(self) -> dict[str, Any]:
+            return super().shared() | {"open_positions": 0}
 
     return [(entry, "Exposure", Exposure)]
 
