@@ -133,7 +133,8 @@ def measure_vectorbt(report: Report, configuration: Configuration, panel: Panel,
     panel = panel.select([member.symbol for member in whole])  # TA-Lib through vectorbt takes no gaps
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bars.npz"
-        np.savez(path, symbols=np.array(panel.symbols), dates=panel.dates,
+        sectors = np.array([str(member.sector) for member in whole])
+        np.savez(path, symbols=np.array(panel.symbols), dates=panel.dates, sectors=sectors,
                  **{name: getattr(panel, name) for name in FIELDS})  # fmt: skip
         script = Path(__file__).with_name("vectorbt_backtest.py")
         ran = subprocess.run([VECTORBT, script, path], capture_output=True, text=True, check=True)

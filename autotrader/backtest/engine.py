@@ -175,9 +175,6 @@ class _Run:
         self._on_minutes = 0
         self._misfits: list[Misfit] = []
         self._explained: list[Explained] = []
-        panel = test.panel
-        # open, high, low, close of a symbol in a session are asked for together
-        self._bars = np.stack([panel.open, panel.high, panel.low, panel.close], axis=-1)
 
     def play(self) -> None:
         test, view, calendar = self._test, self._view, self._test.calendar
@@ -219,14 +216,13 @@ class _Run:
 
     def _first_prices(self, chosen: Sequence[Candidate]) -> dict[str, Quote]:
         """The candidates' first prices of the session, which stand for those before the open."""
-        symbols = [item.symbol for item in chosen]
-        prices = self._bars[[self._rows[symbol] for symbol in symbols], self._index, 0].tolist() if symbols else []
+        opens, index, rows = self._test.panel.open, self._index, self._rows
         splits = self._test.splits
         split = {item.symbol for item in splits or () if item.session == self._session}
         found = {}
-        for symbol, price in zip(symbols, prices, strict=True):
-            if symbol in self._bars_of:
-                price = float(self._bars_of[symbol].open[0])
+        for symbol in (item.symbol for item in chosen):
+            bars = self._bars_of.get(symbol)
+            price = opens.item(rows[symbol], index) if bars is None else float(bars.open[0])
             if price == price:
                 found[symbol] = Quote(price, 0.0, 0.0, None if splits is None else symbol in split, True)
         return found
@@ -237,7 +233,7 @@ class _Run:
         """The session's minute bars of what may be entered or is held, without those that contradict the daily bar."""
         found = dict(source.bars(self._session, [*(item.symbol for item in chosen), *sorted(self._book.positions)]))
         for symbol, bars in list(found.items()):
-            wrong = misfit(bars, self._session, float(self._bars[self._rows[symbol], self._index, 3]))
+            wrong = misfit(bars, self._session, self._test.panel.close.item(self._rows[symbol], self._index))
             if wrong is not None:
                 self._misfits.append(wrong)
                 del found[symbol]
@@ -253,8 +249,11 @@ class _Run:
         self._overnight = stage.play(self._overnight)
 
     def _path(self, symbol: str, direction: Direction) -> Path:
-        open_, high, low, close = self._bars[self._rows[symbol], self._index].tolist()
-        return () if math.isnan(open_) else daily_path(self._minutes, direction, open_, high, low, close)
+        panel, at = self._test.panel, (self._rows[symbol], self._index)
+        open_ = panel.open.item(at)
+        if math.isnan(open_):
+            return ()
+        return daily_path(self._minutes, direction, open_, panel.high.item(at), panel.low.item(at), panel.close.item(at))
 
     def _day_of(self, _config_hash: str, symbol: str) -> Day:
         return self._view.day(self._rows[symbol], self._index - 1, self._session, self._number)
@@ -314,10 +313,10 @@ class _Run:
             del self._entries[ordered.symbol]
 
     def _close(self, offset: int, at: datetime) -> None:
-        book, trader, index = self._book, self._trader, self._index
+        book, trader, closes, index = self._book, self._trader, self._test.panel.close, self._index
         long = short = 0.0
         for symbol, held in book.positions.items():
-            close = float(self._bars[self._rows[symbol], index, 3])
+            close = closes.item(self._rows[symbol], index)
             if not math.isnan(close) and symbol not in self._bars_of:  # the last minute's has been taken
                 trader.prices[symbol] = close
             value = held.quantity * trader.prices[symbol]

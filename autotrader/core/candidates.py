@@ -52,11 +52,11 @@ def candidates(
         hold = value.get("max_hold_days")
         metadata = {key: _known(column[at]) for key, column in zip(names, columns, strict=True)} if names else _NOTHING
         found.append(
-            Candidate(
+            Candidate._make((
                 view.panel.symbols[row], name, side, groups[name], close, atr, value.get("sl_atr_mult"),
                 value.get("tp_atr_mult"), score, None if hold is None else int(hold), rank, sectors[row], strength,
                 int(company), opposite, blackout, metadata,
-            )
+            ))
         )  # fmt: skip
     return found
 
