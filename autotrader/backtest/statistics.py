@@ -71,15 +71,13 @@ class Tally:
         for decision in decisions:
             judge = decision.judge
             if isinstance(judge, RuleSet):
-                facts = decision.facts
-                verdicts = judge.verdicts(facts) if unknowns and facts is not None else ()
+                verdicts = judge.verdicts(decision.facts) if unknowns and decision.facts is not None else ()
                 seen[id(judge.rules), decision.rule, decision.matched, verdicts] += 1
             elif isinstance(judge, ValueSet):
                 seen[id(judge.parts), decision.rule, (), ()] += 1
 
     def outcomes(self, outcomes: Iterable[Outcome]) -> None:
-        for outcome in outcomes:
-            self.decisions(outcome.decisions)
+        self.decisions(decision for outcome in outcomes for decision in outcome.decisions)
 
     def exit(self, rules: RuleSet, index: int, row: Row) -> None:
         """One exit judgement; index: of the rule that decided, -1 for none."""

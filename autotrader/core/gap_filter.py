@@ -105,22 +105,11 @@ def after_split(item: Candidate, new: int, old: int) -> Candidate:
 
 def known_facts(rulebook: Rulebook, item: Candidate, regime: str, result_age: int, quote: Quote) -> dict[str, Scalar]:
     """What is known of a candidate at the gap filter and read from there to the order: of its scan, and of the quote."""
-    known = _Known(rulebook, item, regime, result_age, quote)
     metadata = item.metadata
     return {
-        name: FACTS[name](known) if name in FACTS else metadata.get(name)
+        name: FACTS[name](rulebook, item, regime, result_age, quote) if name in FACTS else metadata.get(name)
         for name in rulebook.bound(item.strategy, item.direction).entry_reads
     }
-
-
-class _Known(NamedTuple):
-    """What the facts of a candidate are worked out from."""
-
-    rulebook: Rulebook
-    item: Candidate
-    regime: str
-    result_age: int
-    quote: Quote
 
 
 def _gap(item: Candidate, quote: Quote) -> float:
@@ -129,25 +118,25 @@ def _gap(item: Candidate, quote: Quote) -> float:
 
 
 # Every fact that the gap filter knows besides the scan's indicators.
-FACTS: Mapping[str, Callable[[_Known], Scalar]] = {
-    "strategy": lambda known: known.item.strategy,
-    "direction": lambda known: known.item.direction,
-    "sector": lambda known: known.item.sector,
-    "regime": lambda known: known.regime,
-    "strength": lambda known: known.item.strength,
-    "prev_close": lambda known: known.item.prev_close,
-    "regime_weight": lambda known: known.rulebook.weight(known.regime, known.item.strategy),
-    "regime_weight_max": lambda known: known.rulebook.weight_max(known.regime),
-    "signals_of_symbol": lambda known: known.item.signals_of_symbol,
-    "opposite_signal": lambda known: known.item.opposite_signal,
-    "blackout": lambda known: known.item.blackout,
-    "score": lambda known: known.item.score,
-    "rank": lambda known: known.item.rank,
-    "entry_group": lambda known: known.item.entry_group,
-    "result_age": lambda known: known.result_age,
-    "pre_market_price": lambda known: known.quote.price,
-    "gap_pct": lambda known: _gap(known.item, known.quote),
-    "price_age_seconds": lambda known: known.quote.age_seconds,
-    "spread_pct": lambda known: known.quote.spread_pct,
-    "corporate_action": lambda known: known.quote.corporate_action,
+FACTS: Mapping[str, Callable[[Rulebook, Candidate, str, int, Quote], Scalar]] = {
+    "strategy": lambda _book, item, _regime, _age, _quote: item.strategy,
+    "direction": lambda _book, item, _regime, _age, _quote: item.direction,
+    "sector": lambda _book, item, _regime, _age, _quote: item.sector,
+    "regime": lambda _book, _item, regime, _age, _quote: regime,
+    "strength": lambda _book, item, _regime, _age, _quote: item.strength,
+    "prev_close": lambda _book, item, _regime, _age, _quote: item.prev_close,
+    "regime_weight": lambda book, item, regime, _age, _quote: book.weight(regime, item.strategy),
+    "regime_weight_max": lambda book, _item, regime, _age, _quote: book.weight_max(regime),
+    "signals_of_symbol": lambda _book, item, _regime, _age, _quote: item.signals_of_symbol,
+    "opposite_signal": lambda _book, item, _regime, _age, _quote: item.opposite_signal,
+    "blackout": lambda _book, item, _regime, _age, _quote: item.blackout,
+    "score": lambda _book, item, _regime, _age, _quote: item.score,
+    "rank": lambda _book, item, _regime, _age, _quote: item.rank,
+    "entry_group": lambda _book, item, _regime, _age, _quote: item.entry_group,
+    "result_age": lambda _book, _item, _regime, age, _quote: age,
+    "pre_market_price": lambda _book, _item, _regime, _age, quote: quote.price,
+    "gap_pct": lambda _book, item, _regime, _age, quote: _gap(item, quote),
+    "price_age_seconds": lambda _book, _item, _regime, _age, quote: quote.age_seconds,
+    "spread_pct": lambda _book, _item, _regime, _age, quote: quote.spread_pct,
+    "corporate_action": lambda _book, _item, _regime, _age, quote: quote.corporate_action,
 }

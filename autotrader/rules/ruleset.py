@@ -157,7 +157,7 @@ class RuleSet:
 
     def judge(self, facts: Row, streaks: Streaks = ()) -> Decision:
         """The decision for one row, with its evidence. The row must not change afterwards. Raises as `first` does."""
-        if self.stage.policy == "veto":
+        if self._vetoes:
             return self.decision(self.matching(facts), facts)
         index, streaks = self.first(facts, streaks)
         return self.decision(() if index < 0 else (index,), facts, streaks)
@@ -246,6 +246,10 @@ class RuleSet:
             raise UnknownFact(self.stage.name, self.rules[index].name, where=failed)
 
     # --- compiled forms -----------------------------------------------------------------------------------------
+
+    @cached_property
+    def _vetoes(self) -> bool:
+        return self.stage.policy == "veto"
 
     @cached_property
     def _conclusions(self) -> dict[tuple[int, ...], tuple[object, ...]]:
