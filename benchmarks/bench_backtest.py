@@ -34,7 +34,7 @@ from autotrader.market.universe import Member, load_universe
 from autotrader.validation.load import Configuration, load_configuration
 
 PLAIN_LIMIT = 3.0
-STATISTICS_LIMIT = 3.5
+STATISTICS_LIMIT = 3.0
 VECTORBT_LIMIT = 1.0
 LINEAR_SLACK = 1.25
 MEMORY_504, MEMORY_2000 = 1.0, 3.0  # GB

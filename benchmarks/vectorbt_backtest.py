@@ -92,7 +92,8 @@ def indicators(bars: dict[str, pd.DataFrame]) -> dict[str, Array]:
 def regimes(bars: dict[str, pd.DataFrame]) -> Array:
     """Of each session, from the equal-weight mean of the universe; an index into REGIMES."""
     before = bars["close"].to_numpy()[:-1]
-    ratio = {name: np.append(1.0, (bars[name].to_numpy()[1:] / before).mean(axis=1)) for name in ("high", "low", "close")}
+    fields = ("high", "low", "close")
+    ratio = {name: np.append(1.0, (bars[name].to_numpy()[1:] / before).mean(axis=1)) for name in fields}
     close = 100 * np.cumprod(ratio["close"])
     base = np.append(100.0, close[:-1])
     high, low, close = (pd.Series(values) for values in (base * ratio["high"], base * ratio["low"], close))

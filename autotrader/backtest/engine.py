@@ -250,10 +250,10 @@ class _Run:
 
     def _path(self, symbol: str, direction: Direction) -> Path:
         panel, at = self._test.panel, (self._rows[symbol], self._index)
-        open_ = panel.open.item(at)
-        if math.isnan(open_):
+        if math.isnan(panel.open.item(at)):
             return ()
-        return daily_path(self._minutes, direction, open_, panel.high.item(at), panel.low.item(at), panel.close.item(at))
+        prices = (array.item(at) for array in (panel.open, panel.high, panel.low, panel.close))
+        return daily_path(self._minutes, direction, *prices)
 
     def _day_of(self, _config_hash: str, symbol: str) -> Day:
         return self._view.day(self._rows[symbol], self._index - 1, self._session, self._number)

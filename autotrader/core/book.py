@@ -463,7 +463,7 @@ class Book:
         return len(self.entered) + len(waiting)
 
     def exits(self, symbol: str) -> dict[str, bool | float]:
-        """The facts about a symbol's exits: whether today, sessions since the last one (NaN: never), losses in a row."""
+        """The facts about a symbol's exits: one today, sessions since the last (NaN: never), losses in a row."""
         past = self._pasts.get(symbol)
         if past is None:
             return {"exited_today": False, "sessions_since_exit": math.nan, "losing_exits_in_row": 0}

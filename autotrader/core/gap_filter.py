@@ -104,7 +104,7 @@ def after_split(item: Candidate, new: int, old: int) -> Candidate:
 
 
 def known_facts(rulebook: Rulebook, item: Candidate, regime: str, result_age: int, quote: Quote) -> dict[str, Scalar]:
-    """What is known of a candidate at the gap filter and read from there to the order: of its scan, and of the quote."""
+    """What is known of a candidate at the gap filter and read by some rule from there to the order."""
     metadata = item.metadata
     return {
         name: FACTS[name](rulebook, item, regime, result_age, quote) if name in FACTS else metadata.get(name)
