@@ -53,10 +53,22 @@ def main() -> None:
     panel, universe = market(data.bars, data.universe)
     report = Report(f"Backtest, {data.name}")
     measure_plain(report, configuration, panel, universe)
-    measure_growth(report, configuration, panel, universe)
+    measure_growth(report, without_latch(), panel, universe)
     measure_vectorbt(report, configuration, panel, universe)
     measure_memory()
     report.finish()
+
+
+def without_latch() -> Configuration:
+    """The default configuration without the limit that ends all entries of a period: else parts of it trade longer."""
+    text = (ROOT / "config" / "strategy_params.yaml").read_text(encoding="utf-8")
+    assert "max_drawdown_pct: 15%" in text
+    with tempfile.TemporaryDirectory() as folder:
+        changed = text.replace("max_drawdown_pct: 15%", "max_drawdown_pct: 100%")
+        (Path(folder) / "strategy_params.yaml").write_text(changed, encoding="utf-8")
+        configuration = load_configuration(Path(folder)).configuration
+    assert configuration is not None
+    return configuration
 
 
 def market(bars: Path, listed: Path) -> tuple[Panel, list[Member]]:
