@@ -13,7 +13,7 @@ SEEDS ?= 1000
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench bench-vectorbt soak bugs lock universe clean week month
+.PHONY: help demo test check bench bench-vectorbt soak bugs lock universe clean week weeks month
 
 help:  ## What can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ bugs: $(INSTALLED)  ## Plant bugs one at a time and count the seeds until each i
 
 week: $(INSTALLED)  ## A week of sessions over the wire, which must equal the demo's
 	PYTHONPATH=.:tests $(BIN)/python -m tests.service.soak week
+
+weeks: $(INSTALLED)  ## A week over the wire with each of the broker's faults in turn
+	PYTHONPATH=.:tests $(BIN)/python -m tests.service.soak weeks
 
 month: $(INSTALLED)  ## A month of sessions over the wire with faults and kills, and what it costs
 	PYTHONPATH=.:tests $(BIN)/python -m tests.service.soak month

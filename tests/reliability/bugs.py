@@ -82,7 +82,8 @@ def _one_moment_too_late() -> list[tuple[Any, str, Any]]:
 
 
 def _no_reentry_block() -> list[tuple[Any, str, Any]]:
-    return [(Book, "exited_today", lambda self, symbol: False)]
+    original = Book.exits
+    return [(Book, "exits", lambda self, symbol: original(self, symbol) | {"exited_today": False})]
 
 
 def _ordered_for_filled() -> list[tuple[Any, str, Any]]:

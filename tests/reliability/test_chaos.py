@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from .bugs import BUGS, Bug, planted, seeds_needed
 from .chaos import Chaos, Outcome, play
 
 
@@ -49,3 +50,14 @@ def test_the_runs_are_wild_enough_to_mean_something() -> None:
     assert total["Filled"] > 30
     assert total["Leaving"] > 5
     assert sum(count for name, count in total.items() if name.startswith("fault: ")) > 50
+
+
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
+def test_every_bug_can_still_be_planted(bug: Bug) -> None:
+    with planted(bug):
+        pass
+
+
+@pytest.mark.parametrize("bug", [BUGS[0], BUGS[7]], ids=lambda bug: bug.name)
+def test_a_planted_bug_is_found(bug: Bug) -> None:
+    assert seeds_needed(bug, 10)[0] is not None

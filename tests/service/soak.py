@@ -1,6 +1,6 @@
-"""Sessions over the wire, by hand: a week that must equal the demo's, a month of faults and kills, with figures.
+"""Sessions over the wire, by hand: a week that must equal the demo's, a week with each fault, a month of all of them.
 
-python -m tests.service.soak week|month [SESSIONS]: `make week`, `make month`.
+python -m tests.service.soak week|weeks|month [SESSIONS]: `make week`, `make weeks`, `make month`.
 """
 
 from __future__ import annotations
@@ -46,6 +46,25 @@ MODERATE = [
     Fault(kind="reject_order", rate=0.01),
 ]
 
+POST = "POST /v2/orders"
+# Each alone, for a week.
+EACH = [
+    Fault(kind="429", request="*", rate=0.03),
+    *(Fault(kind=kind, request=POST, rate=0.3) for kind in
+      ("500_before", "500_after", "504_before", "504_after", "drop_after")),
+    Fault(kind="hang_after", request=POST, rate=0.1, seconds=1.0),
+    Fault(kind="truncated", request="GET *", rate=0.01),
+    Fault(kind="mute_stream", rate=0.05),
+    Fault(kind="close_stream", rate=0.05),
+    Fault(kind="refuse_stream", times=3),
+    Fault(kind="duplicate_update"),
+    Fault(kind="reorder_update", rate=0.5),
+    Fault(kind="drop_update", rate=0.5),
+    Fault(kind="stale_positions", rate=0.2, seconds=90.0),
+    Fault(kind="reject_order", rate=0.3),
+    Fault(kind="halt", symbol="VRSN", since=at(FIRST, 9, 35), until=at(FIRST, 15)),
+]  # fmt: skip
+
 
 def week(folder: Path, sessions: int) -> bool:
     """Whether the trades over the wire are those of the demo on the same market."""
@@ -59,6 +78,26 @@ def week(folder: Path, sessions: int) -> bool:
     if mine != demo:
         say(f"{shown(mine)}\n--- the demo:\n{shown(demo)}")
     return mine == demo
+
+
+def weeks(folder: Path, sessions: int) -> bool:
+    """A week with each fault in turn: whether every invariant held."""
+    days = CALENDAR.sessions(FIRST, FIRST + timedelta(days=2 * sessions + 7))[:sessions]
+    fine = True
+    for number, fault in enumerate(EACH):
+        began, faults = time.monotonic(), Faults(4, [fault])
+        start = at(CALENDAR.previous_session(FIRST), 19, 59)
+        with Wire(folder / str(number), start, faults=faults, patience=0.3) as wire:
+            wire.write_config(*BUSY)
+            wire.run(at(days[-1], 16, 5))
+            faults.clear()
+            wire.run(at(days[-1], 16, 20))  # what the fault has hidden is found
+            broken = violations(wire, days[:-1])
+            trades = len(wire.book().all_trades())
+        say(f"{fault.kind}: struck {faults.counts[fault.kind]} times, {trades} trades, "
+            f"{time.monotonic() - began:.0f} s; {'; '.join(broken) or 'no invariant broken'}")  # fmt: skip
+        fine = fine and not broken
+    return fine
 
 
 def month(folder: Path, sessions: int, kills: int, seed: int = 1) -> bool:
@@ -174,7 +213,10 @@ def say(text: str) -> None:
 
 def main(what: str, sessions: int) -> int:
     with tempfile.TemporaryDirectory(prefix="autotrader-") as folder:
-        fine = week(Path(folder), sessions or 5) if what == "week" else month(Path(folder), sessions or 21, 6)
+        if what == "month":
+            fine = month(Path(folder), sessions or 21, 6)
+        else:
+            fine = (week if what == "week" else weeks)(Path(folder), sessions or 5)
     return 0 if fine else 1
 
 
