@@ -598,6 +598,11 @@ class SystemSettings(_Model):
     service: Service = Field(default_factory=Service, description="How the running session is watched.")
 
 
+# A part is built as part of its document's model; on its own it would be built a second time.
+StrategyParams.model_rebuild()
+SystemSettings.model_rebuild()
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The whole configuration, checked in form. config_hash: see `config_hash`."""

@@ -185,3 +185,10 @@ def test_reading_and_checking_the_configuration_starts_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("model", [StrategyParams, SystemSettings])
+def test_the_documents_models_are_ready_once_imported(model):
+    # else the first check in a process would build them, which takes longer than the check
+    code = f"from autotrader.settings import {model.__name__} as model; print(model.__pydantic_complete__)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "True\n"

@@ -88,7 +88,8 @@ def _entry_points(_path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
 
 @cache
 def _name_and_version(distribution: Distribution) -> str:
-    return f"{distribution.name} {distribution.version}"
+    metadata = distribution.metadata  # parsed each time it is asked for
+    return f"{metadata['Name']} {metadata['Version']}"
 
 
 def _distribution(point: EntryPoint) -> str:

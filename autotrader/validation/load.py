@@ -88,7 +88,7 @@ def load_files(paths: Sequence[Path]) -> Loaded:
     """The same for named files: default.yaml is the system's, *.csv are blackouts, any other the strategies'."""
     reading = _Reading()
     checked: Checked | None = None
-    system = SystemSettings()
+    system: SystemSettings | None = None
     blackouts: tuple[Blackout, ...] = ()
     for path in dict.fromkeys(paths):
         if path.suffix == ".csv":
@@ -101,7 +101,7 @@ def load_files(paths: Sequence[Path]) -> Loaded:
     configuration = None
     if checked is not None and not any(problem.severity == "error" for problem in problems):
         params = checked.rulebook.params
-        settings = Settings(params, system, config_hash(params, checked.versions))
+        settings = Settings(params, system or SystemSettings(), config_hash(params, checked.versions))
         configuration = Configuration(settings, checked.rulebook, blackouts, checked.plugin_classes)
     return Loaded(configuration, problems, reading.sources)
 
