@@ -38,7 +38,7 @@ bench: $(INSTALLED)  ## Measure against bare TA-Lib, numpy and Python, and hold 
 
 bench-vectorbt: $(INSTALLED)  ## The backtest's benchmark, beside vectorbt in an environment of its own
 	test -x .venv-vectorbt/bin/python || $(PYTHON) -m venv .venv-vectorbt
-	.venv-vectorbt/bin/pip install --quiet --disable-pip-version-check "vectorbt==1.2.0" "TA-Lib>=0.6.4"
+	.venv-vectorbt/bin/pip install --quiet --disable-pip-version-check "vectorbt==1.2.0" "TA-Lib>=0.6.4" pyarrow
 	$(BIN)/python benchmarks/bench_backtest.py --check
 
 soak: $(INSTALLED)  ## Thousands of sessions with every kind of fault and kill: make soak SEEDS=1000

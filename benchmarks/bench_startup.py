@@ -5,13 +5,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from harness import ROOT, Data, Report, find_data
+from harness import ROOT, Data, Report, compare_processes, find_data
 
 LIMIT = 2.0
 REPEATS = 5
@@ -33,10 +31,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         scan = _scan(data, Path(folder))
         floor = [sys.executable, "-c", FLOOR, str(data.bars), str(data.session)]
-        best = [float("inf"), float("inf")]
-        for _ in range(REPEATS + 1):
-            for index, command in enumerate((scan, floor)):
-                best[index] = min(best[index], _cpu_seconds(command))
+        best = compare_processes(scan, floor, REPEATS)
     report.add("autotrader scan, against imports and reading", *best, LIMIT)
     report.finish()
 
@@ -44,16 +39,6 @@ def main() -> None:
 def _scan(data: Data, folder: Path) -> list[str]:
     command = [str(Path(sys.executable).with_name("autotrader")), "scan", "--home", str(ROOT), "--out", str(folder)]
     return [*command, "--date", str(data.session), "--data", str(data.bars), "--universe", str(data.universe)]
-
-
-def _cpu_seconds(command: list[str]) -> float:
-    """User and system time of one process, from its start to its end, in all of its threads."""
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        sys.exit(f"{' '.join(command)} ended with {process.returncode}")
-    return usage.ru_utime + usage.ru_stime
 
 
 if __name__ == "__main__":

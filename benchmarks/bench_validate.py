@@ -6,14 +6,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import yaml
-from harness import ROOT, Report, compare
+from harness import AS_INSTALLED, ROOT, Report, compare, compare_processes
 from jsonschema import Draft202012Validator
 
 from autotrader.validation.load import load_configuration
@@ -45,18 +44,13 @@ COLD_LIMIT = 1.5
 FIRST_LIMIT = 2.0
 WARM_LIMIT = 3.0
 MANY_LIMIT = 3.0
-# As installed: the modules are compiled once, by the first run.
-AS_INSTALLED = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
 
 
 def main() -> None:
     report = Report("Checking the default configuration, CPU time")
-    best = [float("inf"), float("inf")]
     validate = [str(Path(sys.executable).with_name("autotrader")), "validate", "--home", str(ROOT)]
-    for _ in range(REPEATS + 1):
-        for index, command in enumerate((validate, [sys.executable, "-c", FLOOR])):
-            best[index] = min(best[index], _cpu_seconds(command))
-    report.add("autotrader validate, against importing what it uses", best[0], best[1], COLD_LIMIT)
+    cold = compare_processes(validate, [sys.executable, "-c", FLOOR], REPEATS)
+    report.add("autotrader validate, against importing what it uses", *cold, COLD_LIMIT)
     first = [min(_printed(code) for _ in range(REPEATS)) for code in (OURS, PLAIN)]
     report.add("the first check, beyond imports (30 ms is the aim)", *first, FIRST_LIMIT)
     with tempfile.TemporaryDirectory() as name:
@@ -93,17 +87,6 @@ def _printed(code: str) -> float:
     """What a process of its own prints."""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=AS_INSTALLED)
     return float(done.stdout)
-
-
-def _cpu_seconds(command: list[str]) -> float:
-    """User and system time of one process, from its start to its end."""
-    quiet = subprocess.DEVNULL
-    with subprocess.Popen(command, stdout=quiet, stderr=quiet, env=AS_INSTALLED) as process:
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        sys.exit(f"{' '.join(command)} ended with {process.returncode}")
-    return usage.ru_utime + usage.ru_stime
 
 
 if __name__ == "__main__":
