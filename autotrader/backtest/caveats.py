@@ -10,7 +10,7 @@ import numpy as np
 
 from autotrader.backtest.engine import BacktestResult
 from autotrader.core.book import Trade
-from autotrader.core.panel import Panel
+from autotrader.core.panel import Array, Panel
 from autotrader.core.regime import EQUAL_WEIGHT
 
 JUMP = 0.25  # an overnight move beyond the market's by this much is listed
@@ -55,9 +55,7 @@ def jumps(panel: Panel, first: date, last: date, trades: Sequence[Trade]) -> lis
     with np.errstate(all="ignore"):
         moves = panel.open[:, begin:end] / panel.close[:, begin - 1 : end - 1] - 1.0
         moves[~np.isfinite(moves)] = np.nan
-        market = np.zeros(moves.shape[1])
-        seen = ~np.isnan(moves).all(axis=0)
-        market[seen] = np.nanmedian(moves[:, seen], axis=0)
+        market = _median(moves)
         rows, columns = np.nonzero(np.abs(moves - market) > JUMP)
     stays: dict[str, list[tuple[date, date]]] = {}
     for trade in trades:
@@ -72,6 +70,16 @@ def jumps(panel: Panel, first: date, last: date, trades: Sequence[Trade]) -> lis
             touches = "held" if held else "entered"
             found.append(Jump(symbol, session, float(moves[row, column]), float(market[column]), touches))
     return sorted(found, key=lambda jump: (jump.touches != "held", -abs(jump.move - jump.market), jump.symbol))
+
+
+def _median(moves: Array) -> Array:
+    """Of each column, what is unknown left out; 0 where all is. numpy.nanmedian takes ten times as long."""
+    ordered = np.sort(moves.T, axis=1)  # the unknown last
+    known = (~np.isnan(ordered)).sum(axis=1)
+    column = np.arange(len(known))
+    middle = (ordered[column, np.maximum(known - 1, 0) // 2] + ordered[column, known // 2]) / 2.0
+    found: Array = np.where(known > 0, middle, 0.0)
+    return found
 
 
 def caveats(result: BacktestResult, *, invented: bool) -> list[str]:
