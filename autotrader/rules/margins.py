@@ -13,6 +13,8 @@ from autotrader.rules.expression import Atom, Expression
 from autotrader.rules.facts import Scalar
 
 _LITERAL = re.compile(r"""-? *[0-9.]+([eE][+-]?[0-9]+)?%?|["'].*""")
+_FRACTION = re.compile(r"-? *(?=.*[1-9])[0-9.]+([eE][+-]?[0-9]+)?")
+_PERCENTS = ("_pct", "%")  # how a name or a number ends that is a share of something
 _FEWEST, _MOST = 2, 6  # decimals shown of a number that is not whole
 
 
@@ -41,15 +43,22 @@ class Margin:
     @property
     def shown(self) -> str:
         """The comparison with its values, e.g. "loss_per_share 2.31 >= stop_distance 3.10"."""
-        decimals = _decimals(self.left, self.right, self.away)
-        left = _side(self.left_text, self.left, decimals)
+        unit = self._unit
+        left = _side(self.left_text, self.left, unit)
         if self.operator is None:
             return left
-        return f"{left} {self.operator} {_side(self.right_text or '', self.right, decimals)}"
+        return f"{left} {self.operator} {_side(self.right_text or '', self.right, unit)}"
+
+    @property
+    def _unit(self) -> _Unit:
+        """How the numbers are shown: as percents where one side is called or written so, and none as a fraction."""
+        texts = (self.left_text, self.right_text or "")
+        is_percent = any(text.endswith(_PERCENTS) for text in texts) and not any(map(_FRACTION.fullmatch, texts))
+        return _unit(is_percent, self.left, self.right, self.away)
 
     def __str__(self) -> str:
         """E.g. "loss_per_share 2.31 >= stop_distance 3.10 no, 0.79 away"."""
-        decimals, shown = _decimals(self.left, self.right, self.away), self.shown
+        shown = self.shown
         if self.holds is None:
             return f"{shown} unknown" if self.left is not None and self.right is not None else shown
         if self.operator is None:
@@ -57,7 +66,7 @@ class Margin:
         shown += " yes" if self.holds else " no"
         if not self.away:
             return shown
-        away = _number(self.away, decimals)
+        away = self._unit.number(self.away)
         return f"{shown}, by {away}" if self.holds else f"{shown}, {away} away"
 
 
@@ -101,27 +110,41 @@ def _margin(atom: Atom, left: Scalar, right: Scalar, holds: bool | None) -> Marg
 # --- rendering ----------------------------------------------------------------------------------------------------
 
 
-def _side(text: str, value: Scalar, decimals: int) -> str:
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """Numbers with so many decimals, or percents."""
+
+    is_percent: bool
+    decimals: int
+
+    def number(self, value: float) -> str:
+        sign = "%" if self.is_percent else ""
+        value = _scaled(self.is_percent, value)
+        shown = f"{value:.{self.decimals}f}"
+        return (f"{value:.3g}" if value and not float(shown) else shown) + sign
+
+
+def _unit(is_percent: bool, *values: Scalar) -> _Unit:
+    """As many decimals for all as the smallest needs for two digits; none where all are whole."""
+    numbers = (value for value in values if isinstance(value, float) and math.isfinite(value) and value)
+    sizes = [abs(_scaled(is_percent, value)) for value in numbers]
+    if all(size.is_integer() for size in sizes):
+        return _Unit(is_percent, 0)
+    return _Unit(is_percent, min(max(_FEWEST, 1 - math.floor(math.log10(min(sizes)))), _MOST))
+
+
+def _scaled(is_percent: bool, value: float) -> float:
+    return round(value * 100, 10) if is_percent else value
+
+
+def _side(text: str, value: Scalar, unit: _Unit) -> str:
     """What was written and its value; a number or a text that stands for itself is not said twice."""
-    return text if _LITERAL.fullmatch(text) else f"{text} {_value(value, decimals)}"
+    return text if _LITERAL.fullmatch(text) else f"{text} {_value(value, unit)}"
 
 
-def _value(value: Scalar, decimals: int) -> str:
+def _value(value: Scalar, unit: _Unit) -> str:
     if value is None:
         return "unknown"
     if isinstance(value, bool):
         return "true" if value else "false"
-    return f'"{value}"' if isinstance(value, str) else _number(value, decimals)
-
-
-def _number(value: float, decimals: int) -> str:
-    shown = f"{value:.{decimals}f}"
-    return f"{value:.3g}" if value and not float(shown) else shown
-
-
-def _decimals(*values: Scalar) -> int:
-    """As many decimals for all as the smallest needs for two digits; none where all are whole."""
-    sizes = [abs(value) for value in values if isinstance(value, float) and math.isfinite(value) and value]
-    if all(size.is_integer() for size in sizes):
-        return 0
-    return min(max(_FEWEST, 1 - math.floor(math.log10(min(sizes)))), _MOST)
+    return f'"{value}"' if isinstance(value, str) else unit.number(value)

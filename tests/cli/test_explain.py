@@ -41,7 +41,7 @@ def test_a_trade_is_told_rule_by_rule_in_the_order_of_time(run: Run, played: lis
     assert re.search(rf"entry filled: {trade['quantity']} at {trade['entry_price']:.2f}", ran.out)
     assert re.search(r"> position_cap: |> regime_budget: |> risk_budget: ", ran.out)
     assert re.search(
-        r"emergency_stop: no(, 0 bars in a row)?  loss_pct -?[\d.]+ >= emergency_stop_pct 0\.070 no, ", ran.out
+        r"emergency_stop: no(, 0 bars in a row)?  loss_pct -?[\d.]+% >= emergency_stop_pct [\d.]+% no, ", ran.out
     )
 
 

@@ -60,8 +60,8 @@ def test_an_edited_threshold_fails_its_cases_with_every_rule_and_its_values(run:
         f"FAILED {home}/config/cases/exit.yaml:{line + 1}: a long 7% down for two bars leaves by the emergency stop",
         "  expected  exit by emergency_stop, on bar 2",
         "  got       hold by day_skip, on bar 2 of 2",
-        "      emergency_immediate  no match  loss_pct 0.070 >= emergency_immediate_pct 0.100 no, 0.030 away",
-        "      emergency_stop       no match  loss_pct 0.070 >= emergency_stop_pct 0.080 no, 0.010 away",
+        "      emergency_immediate  no match  loss_pct 7% >= emergency_immediate_pct 10% no, 3% away",
+        "      emergency_stop       no match  loss_pct 7% >= emergency_stop_pct 8% no, 1% away",
         "    > day_skip             match     days_held 0 == 0 yes",
     ]
     assert len(failure.splitlines()) == 12
@@ -70,7 +70,7 @@ def test_an_edited_threshold_fails_its_cases_with_every_rule_and_its_values(run:
 def test_a_rule_on_its_way_shows_how_many_bars_it_has_held(run: Run, home: Path) -> None:
     edit(home, "for_bars: 2,", "for_bars: 3,")
     out = run("test", "--home", home).out
-    assert "      emergency_stop       match, bar 2 of 3  loss_pct 0.070 >= emergency_stop_pct 0.070 yes\n" in out
+    assert "      emergency_stop       match, bar 2 of 3  loss_pct 7% >= emergency_stop_pct 7% yes\n" in out
 
 
 def test_a_failed_sizing_shows_the_values_the_scale_and_the_order(run: Run, home: Path) -> None:
