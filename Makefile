@@ -31,6 +31,7 @@ check: $(INSTALLED)  ## Style and types
 bench: $(INSTALLED)  ## Measure against bare TA-Lib, numpy and Python, and hold the ratios
 	$(BIN)/python benchmarks/bench_scan.py --check
 	$(BIN)/python benchmarks/bench_startup.py --check
+	$(BIN)/python benchmarks/bench_recovery.py --check
 	$(BIN)/python benchmarks/bench_day.py --check --year
 	$(BIN)/python benchmarks/bench_rules.py --check
 	$(BIN)/python benchmarks/bench_validate.py --check

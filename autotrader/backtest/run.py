@@ -11,7 +11,7 @@ import numpy as np
 
 from autotrader.backtest.engine import Backtest, BacktestError, BacktestResult, Costs
 from autotrader.backtest.minutes import MinuteFiles
-from autotrader.batch.run import inside, open_feed, told_splits
+from autotrader.batch.run import open_feed, told_splits
 from autotrader.clock import Calendar
 from autotrader.core.panel import Panel
 from autotrader.market.feed import BarSource, Feed, ShareSplit
@@ -19,6 +19,7 @@ from autotrader.market.splits import AsOf
 from autotrader.market.universe import Member, load_universe
 from autotrader.plugins.feeds.files import FilesFeed
 from autotrader.plugins.feeds.synthetic import SyntheticFeed
+from autotrader.settings import inside
 from autotrader.validation.load import Configuration
 
 _NAMED = 12

@@ -24,6 +24,7 @@ from autotrader.market.universe import load_universe
 from autotrader.plugins.feeds.synthetic import SyntheticFeed
 from autotrader.plugins.registry import load_feed
 from autotrader.secrets import Secrets
+from autotrader.settings import inside
 from autotrader.validation.load import Configuration
 
 
@@ -154,8 +155,3 @@ def to_record(result: BatchResult, strategies: list[str], at: datetime, seconds:
             for item in signals
         ],
     )
-
-
-def inside(home: Path, path: str | None) -> Path | None:
-    """A path of the configuration; a relative one starts at the deployment folder."""
-    return None if path is None else home / path

@@ -5,12 +5,15 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from typer import Typer
     from typer.models import CommandInfo
+
+BEGAN = time.monotonic()  # the program's first line
 
 
 def main() -> None:

@@ -81,11 +81,12 @@ def demo(
     [bold]Examples:[/bold] autotrader demo --days 5   |   autotrader demo --data bars.parquet --universe symbols.csv
     --start 2020-02-03 --days 40
     """
-    from autotrader.batch.run import inside, open_feed, told_splits
+    from autotrader.batch.run import open_feed, told_splits
     from autotrader.cli.story import Story
     from autotrader.clock import Calendar
     from autotrader.market.universe import load_universe
     from autotrader.service.demo import Demo, DemoOptions
+    from autotrader.settings import inside
 
     if market not in _WAYS:
         raise typer.BadParameter(f"{market} is not one of {', '.join(_WAYS)}", param_hint="--market")

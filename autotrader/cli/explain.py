@@ -37,10 +37,10 @@ def explain(
 
     [bold]Examples:[/bold] autotrader explain AAPL   |   autotrader explain AAPL --date 2020-02-03 --json
     """
-    from autotrader.batch.run import inside
     from autotrader.journal.store import Journal
     from autotrader.market.universe import load_universe
     from autotrader.service.explain import explain as explained
+    from autotrader.settings import inside
 
     folder = home_folder(context, home)
     system = system_settings(folder, config)

@@ -25,9 +25,10 @@ def run(context: typer.Context, until: Until = None, config: Config = None, home
 
     [bold]Example:[/bold] autotrader run --home /srv/autotrader
     """
+    from autotrader.cli import BEGAN
     from autotrader.clock import NEW_YORK
     from autotrader.service.start import Deployment, run
 
     folder = home_folder(context, home)
     end = None if until is None else until.replace(tzinfo=NEW_YORK)
-    run(Deployment(folder, config_folder(folder, config)), end)
+    run(Deployment(folder, config_folder(folder, config), began=BEGAN), end)

@@ -108,11 +108,12 @@ def _stages(
     cash: float,
     group: str | None = None,
 ) -> Stages:
-    from autotrader.batch.run import inside, open_feed, told_splits
+    from autotrader.batch.run import open_feed, told_splits
     from autotrader.cli.story import Story
     from autotrader.clock import Calendar
     from autotrader.market.universe import load_universe
     from autotrader.service.stages import Deployment, Stages
+    from autotrader.settings import inside
 
     if market not in {"minutes", "path"}:
         raise typer.BadParameter(f"{market} is not one of minutes, path", param_hint="--market")

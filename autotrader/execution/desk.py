@@ -209,8 +209,9 @@ class Desk:
 
         BrokerError where the broker cannot say; then nothing is opened until it was tried again.
         """
-        self.orders.recover(self._clock.now())
-        self.reconcile()
+        now = self._clock.now()
+        self.orders.recover(now)
+        self.reconcile(now)
         if self.trader.book.session is not None:
             self.settle()
 
@@ -219,10 +220,13 @@ class Desk:
         moving = any(order.ordered.leg != "stop" for order in self.trader.book.orders.values())
         return not moving and not self.orders.unsettled()
 
-    def reconcile(self) -> None:
-        """Compares journal and broker. A disagreement that nothing explains turns entries off and is told."""
+    def reconcile(self, asked: datetime | None = None) -> None:
+        """Compares journal and broker. A disagreement that nothing explains turns entries off and is told.
+
+        asked: when orders were asked about a moment ago; those are not asked about again.
+        """
         book, now = self.trader.book, self._clock.now()
-        self.orders.poll(now)
+        self.orders.poll(asked or now)
         session = book.session or now.astimezone(NEW_YORK).date()
         found = compare(book, self._broker.positions(), self._broker.open_orders(), self.trader.tag)
         for order in found.returned:

@@ -206,11 +206,13 @@ class OrderManager:
         are looked up a while before they are given up. BrokerError where the broker cannot say.
         """
         taken: list[ev.Event] = []
+        live = {order.client_order_id: order for order in self._broker.open_orders()} if self._book.orders else {}
         for order_id, order in list(self._book.orders.items()):
             ordered = order.ordered
-            known = self._broker.order(order_id)
+            known = live.get(order_id) or self._broker.order(order_id)
             if known is not None:
                 log.info("%s: found at the broker, %s", order_id, known.status)
+                self._asked[order_id] = at
                 taken += self._hear(at, known)
             elif ordered.leg != "entry" or (at - ordered.at <= FRESH and self._may_open(ordered, at)):
                 log.warning("%s: decided before the start and not at the broker; sent under the same id", order_id)

@@ -11,6 +11,7 @@ import logging
 import queue
 import threading
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -88,6 +89,7 @@ class Alerts:
         self._keep = keep
         self._clock = clock
         self._sender = sender
+        self._early: deque[Message] = deque(maxlen=QUEUE)  # told before there was somebody to send them
         self._repeat = repeat
         self._least = SEVERITIES.index(least)
         self._told = {event.subject: _Told(event.at, event.severity) for event in recent}
@@ -129,6 +131,12 @@ class Alerts:
         """The trouble is over: the next time, it is news."""
         self._told.pop(subject, None)
 
+    def send_through(self, sender: Sender) -> None:
+        """Sends by this from now on, and what was told so far."""
+        self._sender = sender
+        while self._early:
+            sender.send(self._early.popleft())
+
     def close(self, timeout_seconds: float = 10.0) -> None:
         """Waits at most so long for what is being sent."""
         if self._sender is not None:
@@ -146,8 +154,9 @@ class Alerts:
             self._keep(event)
         except AutotraderError as error:  # a full disk is no reason to keep quiet, on the contrary
             log.error("the alert about %s could not be journaled: %s", event.subject, error)
-        if self._sender is not None and SEVERITIES.index(event.severity) >= self._least:
-            self._sender.send(_message(event, happened))
+        if SEVERITIES.index(event.severity) >= self._least:
+            message = _message(event, happened)
+            self._early.append(message) if self._sender is None else self._sender.send(message)
 
     def _day(self, now: datetime) -> date:
         return now.astimezone(NEW_YORK).date()
@@ -248,33 +257,20 @@ class AppriseSender:
         log.error("%s was not delivered to %s", message.title, target.name)
 
 
-def open_alerts(
-    home: Path,
-    settings: AlertSettings,
-    keep: Callable[[ev.Alerted], object],
-    clock: Clock,
-    recent: Iterable[ev.Alerted] = (),
-) -> Alerts:
-    """The alerts of a deployment. Addresses that cannot be used are themselves told, and stop nothing."""
-    targets: list[Address] = []
-    problem = ""
+def connect(alerts: Alerts, home: Path, settings: AlertSettings) -> None:
+    """Has alerts sent to a deployment's addresses. Those that cannot be used are themselves told, and stop nothing.
+
+    apprise takes a while to import: until then alerts are kept, and sent afterwards.
+    """
     try:
         urls = Secrets(home).value(settings.urls_env)
         targets = addresses(urls, settings.timeout_seconds) if urls else []
     except AutotraderError as error:
-        problem = str(error)
-    alerts = Alerts(
-        keep,
-        clock,
-        AppriseSender(targets) if targets else None,
-        repeat=timedelta(minutes=settings.repeat_minutes),
-        least=settings.least,
-        recent=recent,
-    )
-    if problem:
-        alerts.tell("warning", "alert addresses", problem, "alerts are journaled and logged, and sent to nobody",
+        alerts.tell("warning", "alert addresses", str(error), "alerts are journaled and logged, and sent to nobody",
                     "put it right, check it by `autotrader notify --test`, restart the service")  # fmt: skip
-    return alerts
+        return
+    if targets:
+        alerts.send_through(AppriseSender(targets))
 
 
 def _notify_type(severity: ev.Severity) -> Any:

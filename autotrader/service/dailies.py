@@ -10,16 +10,17 @@ import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date
+from typing import TYPE_CHECKING
 
-from autotrader.batch.scan import NightlyScanner
 from autotrader.clock import Calendar
 from autotrader.core.exits import Day
-from autotrader.core.panel import Panel
 from autotrader.core.rulebook import Rulebook
-from autotrader.core.view import MarketView
 from autotrader.market.feed import BarSource
-from autotrader.market.memory import PanelFeed
 from autotrader.market.universe import Member
+
+if TYPE_CHECKING:
+    from autotrader.core.panel import Panel
+    from autotrader.core.view import MarketView
 
 _WORD = re.compile(r"[A-Za-z_]\w*")
 
@@ -80,6 +81,9 @@ class Dailies:
         return float(self._panel.close[self._panel.symbols.index(symbol), -1])
 
     def _look(self, config_hash: str, panel: Panel) -> tuple[MarketView, dict[str, int]]:
+        from autotrader.batch.scan import NightlyScanner
+        from autotrader.market.memory import PanelFeed
+
         rulebook = self._rulebooks[config_hash]
         proxy = rulebook.params.regime.symbol
         symbols = [symbol for symbol in panel.symbols if symbol in self._known or symbol != proxy]

@@ -1,6 +1,7 @@
 """The stages around a session, each carried out once: the night's scan, the morning's splits and its gap filter.
 
-Each either leaves its row in the ledger, with the file it wrote, or raises; who called it decides what follows.
+Each either leaves its row in the ledger, with the file it wrote, or raises; who called it decides what follows. What
+they compute with is imported when it is needed first: a start protects what is held before that.
 """
 
 from __future__ import annotations
@@ -18,9 +19,6 @@ from autotrader.batch.files import (
     result_path,
     write_record,
 )
-from autotrader.batch.gap_filter import GapFilter, to_plan
-from autotrader.batch.run import to_record
-from autotrader.batch.scan import NightlyScanner
 from autotrader.clock import Calendar, Clock
 from autotrader.core import events as ev
 from autotrader.core.gap_filter import Quote
@@ -74,21 +72,31 @@ class Phases:
 
     # --- the night ------------------------------------------------------------------------------------------------
 
-    def scan(self, session: date, configuration: Configuration, *, late: bool) -> None:
-        """Scans a session. ScanError or FeedError where there can be no result."""
-        settings, started = configuration.settings, self.clock.now()
-        self.rulebooks[settings.config_hash] = configuration.rulebook
+    def scan(self, session: date, configuration: Configuration) -> BatchResultRecord:
+        """Scans a session, in whatever thread: nothing but the feed's days is touched, and nothing is kept.
+
+        ScanError or FeedError where there can be no result; a strategy can raise anything.
+        """
+        from autotrader.batch.run import to_record
+        from autotrader.batch.scan import NightlyScanner
+
+        started = self.clock.now()
         scanner = NightlyScanner(
-            configuration.rulebook, settings.config_hash, configuration.strategies(), self.universe, self.calendar,
-            configuration.blackouts,
+            configuration.rulebook, configuration.settings.config_hash, configuration.strategies(), self.universe,
+            self.calendar, configuration.blackouts,
         )  # fmt: skip
         result = scanner.scan(self.feed, session)
-        seconds = (self.clock.now() - started).total_seconds()
-        path = result_path(self.files.folder, session)
-        write_record(path, to_record(result, list(configuration.enabled), started, seconds))
+        return to_record(result, list(configuration.enabled), started, (self.clock.now() - started).total_seconds())
+
+    def scanned(self, record: BatchResultRecord, configuration: Configuration, *, late: bool) -> None:
+        """Keeps the result of a scan."""
+        settings = configuration.settings
+        self.rulebooks[settings.config_hash] = configuration.rulebook
+        path = result_path(self.files.folder, record.scan_date)
+        write_record(path, record)
         self.desk.journal.store_config(settings.config_hash, settings.params, settings.system)
-        detail = f"{result.regime}, {len(result.candidates)} candidates of {len(result.scan_results)} signals"
-        self.done(session, SCAN, "late" if late else "done", detail, fingerprint(path))
+        detail = f"{record.regime}, {len(record.candidates)} candidates of {record.total_signals_generated} signals"
+        self.done(record.scan_date, SCAN, "late" if late else "done", detail, fingerprint(path))
 
     # --- the morning ----------------------------------------------------------------------------------------------
 
@@ -152,6 +160,8 @@ class Phases:
 
         ResultFileError where that file cannot be trusted.
         """
+        from autotrader.batch.gap_filter import to_plan
+
         done = self.ledger.done.get((session, GAP_FILTER))
         if done is None or not done.file:
             return None
@@ -208,6 +218,8 @@ class Phases:
         status: ev.StageStatus,
         why: str,
     ) -> None:
+        from autotrader.batch.gap_filter import GapFilter
+
         rulebook = self.rulebooks[scan.config_hash]
         known = {symbol: quote for symbol, quote in quotes.items() if math.isfinite(quote.price)}
         at = self.clock.now()

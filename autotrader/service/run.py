@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
-from autotrader.batch.files import ResultFileError
+from autotrader.batch.files import BatchResultRecord, ResultFileError
 from autotrader.clock import NEW_YORK, Calendar, Clock
 from autotrader.core.exits import Day
 from autotrader.core.rulebook import Rulebook, RulebookError, build_rulebook
@@ -37,6 +39,7 @@ from autotrader.service.retention import tidy
 from autotrader.service.scheduler import SPLITS, Agenda, Lapsed, Ledger, Ready, agenda
 from autotrader.service.status import READS, Row, Surroundings, status
 from autotrader.service.timetable import CLOSE, GAP_FILTER, SCAN
+from autotrader.validation.load import Configuration
 
 log = logging.getLogger("autotrader.service")
 
@@ -49,7 +52,7 @@ BROKER, DAILY, DISK, FILES = "broker", "daily values", "disk", "result files"
 
 @dataclass(frozen=True)
 class Parts:
-    """What a service is made of. data: its folder. beat: called on every turn; publish: hands over the state."""
+    """What a service is made of. data: its folder. beat: called on every turn; wake: has it turn at once."""
 
     folder: Path
     data: Path
@@ -65,7 +68,7 @@ class Parts:
     silence: timedelta
     keep_logs_days: int = 30
     beat: Callable[[], None] = lambda: None
-    publish: Callable[[Service], None] = lambda _: None
+    wake: Callable[[], None] = lambda: None
 
 
 class Rulebooks(dict[str, Rulebook]):
@@ -84,10 +87,23 @@ class Rulebooks(dict[str, Rulebook]):
         return found
 
 
+@dataclass(frozen=True)
+class _Scan:
+    """A scan that is under way in a thread of its own."""
+
+    ready: Ready
+    configuration: Configuration
+    result: Future[BatchResultRecord]
+
+
 class Service:
-    """One account's service. Starting it is recovering: nothing but the journal and the broker is relied on."""
+    """One account's service. Starting it is recovering: nothing but the journal and the broker is relied on.
+
+    publish: hands over the state, at the end of every turn.
+    """
 
     def __init__(self, parts: Parts) -> None:
+        self.publish: Callable[[Service], None] = lambda _: None
         self._parts = parts
         self._clock, self._calendar = parts.clock, parts.calendar
         self._alerts, self._configurations = parts.alerts, parts.configurations
@@ -118,6 +134,7 @@ class Service:
         self._planned = False
         self._plan: Plan | None = None
         self._recovered = False
+        self._scanning: _Scan | None = None
         self._breaks = 0
         self._not_before: dict[str, datetime] = {}  # what failed -> when it is tried again
         self._last_sync: datetime | None = None
@@ -129,7 +146,7 @@ class Service:
     # --- the loop -------------------------------------------------------------------------------------------------
 
     def reload(self) -> None:
-        """The configuration is to be looked at, edited or not. May be called from a signal handler."""
+        """The configuration is to be looked at, edited or not."""
         self._reload = True
 
     def turn(self) -> datetime:
@@ -140,7 +157,7 @@ class Service:
         self._parts.beat()
         again, self._reload = self._reload, False
         self._configurations.look(again=again)
-        self._recover()
+        self.recover()
         self._take_requests()
         self._carry_out()
         self._load_dailies()
@@ -151,7 +168,7 @@ class Service:
         self._watch_disk()
         self._alerts.tick()
         self.desk.journal.commit()
-        self._parts.publish(self)
+        self.publish(self)
         return self._next_at()
 
     def agenda(self) -> Agenda:
@@ -185,7 +202,7 @@ class Service:
                                   "what was opened under it is judged by the configuration in effect",
                                   "see `autotrader status`, and `autotrader adopt-config`")  # fmt: skip
 
-    def _recover(self) -> None:
+    def recover(self) -> None:
         """Until journal and broker have been compared nothing is opened; exits go on all the while."""
         if not self._recovered and self._may_try("recover"):
             try:
@@ -197,7 +214,10 @@ class Service:
             self._recovered = True
             self._alerts.over(BROKER)
             book, off = self.desk.trader.book, self.desk.entries_off()
-            log.info("recovered: %d positions, %d open orders, entries %s", len(book.positions), len(book.orders),
+            stops = {order.ordered.symbol for order in book.orders.values() if order.ordered.leg == "stop"}
+            log.info("recovered: %d positions, %d with a stop at the broker, %d being left; %d open orders; entries %s",
+                     len(book.positions), len(stops & book.positions.keys()),
+                     sum(held.leaving is not None for held in book.positions.values()), len(book.orders),
                      f"off: {off}" if off else "on")  # fmt: skip
         link = self._parts.broker.link()
         if link.breaks != self._breaks and self._may_try("poll"):
@@ -242,10 +262,17 @@ class Service:
         if self._may_try(FILES):
             self._try_later(FILES, MINUTE)
             self._check_scan()
+        self._take_scan()
         found = self.agenda()
         for lapsed in found.lapsed:
-            self._give_up(lapsed)
+            if lapsed.stage.name == SCAN and self._scanning is not None:
+                self._alerts.tell("warning", f"scan of {lapsed.stage.session}", "it is still under way",
+                                  "the gap filter waits for it as long as it can", "see the log")  # fmt: skip
+            else:
+                self._give_up(lapsed)
         for ready in found.ready:
+            if ready.stage.name == GAP_FILTER and self._scanning is not None:
+                continue  # the result it is about to have is the one to be filtered
             {SCAN: self._scan, SPLITS: self._splits, GAP_FILTER: self._filter, CLOSE: self._close}[ready.stage.name](
                 ready
             )
@@ -257,11 +284,35 @@ class Service:
         self.phases.check_file(today if filtered else self.ledger.last(SCAN) or today, SCAN)
 
     def _scan(self, ready: Ready) -> None:
-        session = ready.stage.session
+        """Begins a scan in a thread of its own: it takes seconds, and the loop has to go on."""
+        if self._scanning is not None:
+            return
         if self._configurations.take_effect():
             self.desk.rulebook = self._configurations.current.rulebook
+        scan = self._scanning = _Scan(ready, self._configurations.current, Future())
+
+        def work() -> None:
+            try:
+                scan.result.set_result(self.phases.scan(ready.stage.session, scan.configuration))
+            except BaseException as error:  # noqa: BLE001  # the loop is told, whatever it is
+                scan.result.set_exception(error)
+            self._parts.wake()
+
+        threading.Thread(target=work, name="scan", daemon=True).start()
+
+    def finish_scan(self) -> None:
+        """Waits until the scan that is under way, if there is one, has come to its end; the next turn takes it."""
+        if self._scanning is not None:
+            self._scanning.result.exception()
+
+    def _take_scan(self) -> None:
+        """What became of the scan that was begun."""
+        if self._scanning is None or not self._scanning.result.done():
+            return
+        scan, self._scanning = self._scanning, None
+        ready, session = scan.ready, scan.ready.stage.session
         try:
-            self.phases.scan(session, self._configurations.current, late=ready.late)
+            self.phases.scanned(scan.result.result(), scan.configuration, late=ready.late)
         except JournalError:
             raise
         except Exception as error:  # noqa: BLE001  # a strategy is somebody else's code and can raise anything

@@ -5,16 +5,16 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import Any, Protocol, cast
 
 from autotrader import logs
-from autotrader.batch.run import inside
 from autotrader.clock import Calendar, Clock, SystemClock
 from autotrader.core import events as ev
 from autotrader.errors import AutotraderError
@@ -26,16 +26,13 @@ from autotrader.market.universe import load_universe
 from autotrader.plugins.registry import load_broker, load_feed
 from autotrader.rules.problems import render_text
 from autotrader.secrets import Secrets
-from autotrader.service.alerts import Alerts, open_alerts
+from autotrader.service.alerts import Alerts, connect
 from autotrader.service.configurations import ConfigurationError, Configurations
-from autotrader.service.presence import Heartbeat, ServiceLock
+from autotrader.service.presence import Heartbeat, ServiceLock, process_age
 from autotrader.service.run import Parts, Service
-from autotrader.settings import SystemSettings
+from autotrader.settings import SystemSettings, inside
 from autotrader.validation.load import SYSTEM_FILE, load_files
 from autotrader.validation.structure import build, read_document
-
-if TYPE_CHECKING:
-    pass
 
 log = logging.getLogger("autotrader.service")
 
@@ -86,25 +83,32 @@ class RealPause:
 
 @dataclass
 class Stop:
-    """Whether the service is to end; set by a signal."""
+    """What signals ask for. asked: the service is to end; reload: the configuration is to be looked at."""
 
     asked: bool = False
+    reload: bool = False
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """Where a service runs, and by which time. config: the configuration's folder."""
+    """Where a service runs, and by which time. config: the configuration's folder.
+
+    began: when the program's first line ran, by time.monotonic; None: the process does more than run a service.
+    """
 
     home: Path
     config: Path
     clock: Clock = field(default_factory=SystemClock)
     pause: Pause | None = None
     terminal: Any = None  # where the log is shown; None: stderr
+    began: float | None = None
 
 
 @contextmanager
 def opened(deployment: Deployment, stop: Stop) -> Iterator[tuple[Service, Pause]]:
-    """A service that is ready to turn, for as long as the block lasts.
+    """A service that has recovered, if the broker answers, and is ready to turn, for as long as the block lasts.
+
+    What protects comes first; all that only watches and tells is imported and opened after it.
 
     An AutotraderError where it cannot be: another one runs here, the configuration, the journal or the account is not
     what it should be. A broker that does not answer is waited for, where the account is known already.
@@ -141,28 +145,37 @@ def opened(deployment: Deployment, stop: Stop) -> Iterator[tuple[Service, Pause]
         )  # fmt: skip
         stack.callback(feed.close)
         heartbeat = Heartbeat(data, secrets.value(system.watch.heartbeat_env), system.watch.heartbeat_seconds)
-        publish = publisher(stack, deployment, system, data, alerts.tell)
         parts = Parts(
             folder=deployment.config, data=data, broker=broker, feed=feed, journal=journal,
             configurations=configurations, universe=tuple(load_universe(inside(deployment.home, system.universe))),
             calendar=calendar, clock=clock, alerts=alerts,
             grace=timedelta(seconds=system.service.bar_grace_seconds),
             silence=timedelta(seconds=system.service.silence_seconds),
-            keep_logs_days=system.logging.keep_days, beat=heartbeat.beat, publish=publish,
+            keep_logs_days=system.logging.keep_days, beat=heartbeat.beat, wake=pause.wake,
         )  # fmt: skip
         log.info("account %s at %s, %s, configuration %s", account.account_id, broker.name,
                  "LIVE: real money" if broker.is_live else "paper",
                  configurations.current.settings.config_hash[:12])  # fmt: skip
-        yield Service(parts), pause
+        service = Service(parts)
+        service.recover()
+        if deployment.began is not None:
+            age = process_age()
+            log.info("the start took %.2f s from the program's first line%s", time.monotonic() - deployment.began,
+                     "" if age is None else f", {age:.2f} s from the process's beginning")  # fmt: skip
+        connect(alerts, deployment.home, system.alerts)
+        service.publish = publisher(stack, deployment, system, data, alerts.tell)
+        yield service, pause
 
 
 def run(deployment: Deployment, until: datetime | None = None) -> None:
     """Runs the service until a signal asks it to stop, or until a time. JournalError where it must not go on."""
     stop = Stop()
-    with opened(deployment, stop) as (service, pause):
-        with _signals(stop, service):
-            while not stop.asked and (until is None or deployment.clock.now() < until):
-                pause.until(service.turn())
+    with _signals(stop), opened(deployment, stop) as (service, pause):
+        while not stop.asked and (until is None or deployment.clock.now() < until):
+            if stop.reload:
+                stop.reload = False
+                service.reload()
+            pause.until(service.turn())
         log.info("stopped cleanly")
 
 
@@ -215,7 +228,9 @@ def _open_broker(open_: Callable[[], Any], pause: Pause, stop: Stop, *, again: b
             if not again or stop.asked:
                 raise
             log.error("the broker cannot be reached: %s; tried again in %.0f s", error, BROKER_AGAIN.total_seconds())
-            pause.seconds(BROKER_AGAIN.total_seconds())
+            for _ in range(int(BROKER_AGAIN / TICK)):
+                if not stop.asked:
+                    pause.seconds(TICK.total_seconds())
 
 
 def _journal(path: Path, account_id: str, cash: float, clock: Clock) -> Journal:
@@ -223,8 +238,9 @@ def _journal(path: Path, account_id: str, cash: float, clock: Clock) -> Journal:
 
 
 def _alerts(deployment: Deployment, system: SystemSettings, journal: Journal) -> Alerts:
+    repeat = timedelta(minutes=system.alerts.repeat_minutes)
     recent = [event for event in journal.recent_events() if isinstance(event, ev.Alerted)]
-    return open_alerts(deployment.home, system.alerts, journal.append, deployment.clock, recent)
+    return Alerts(journal.append, deployment.clock, repeat=repeat, least=system.alerts.least, recent=recent)
 
 
 def publisher(
@@ -253,8 +269,8 @@ def publisher(
 
 
 @contextmanager
-def _signals(stop: Stop, service: Service) -> Iterator[None]:
-    """SIGTERM and SIGINT end the loop after its turn, SIGHUP has the configuration looked at.
+def _signals(stop: Stop) -> Iterator[None]:
+    """SIGTERM and SIGINT end the loop after its turn, SIGHUP has the configuration looked at; also during the start.
 
     A handler only writes down what is wanted: whatever it could wake may be held by the very thread it interrupts.
     """
@@ -263,7 +279,7 @@ def _signals(stop: Stop, service: Service) -> Iterator[None]:
         stop.asked = True
 
     def hang_up(_number: int, _frame: FrameType | None) -> None:
-        service.reload()
+        stop.reload = True
 
     handlers: dict[signal.Signals, Any] = {signal.SIGTERM: end, signal.SIGINT: end, signal.SIGHUP: hang_up}
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}

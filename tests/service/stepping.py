@@ -43,6 +43,8 @@ class Stepped:
         """Retries within a request take no time."""
 
     def until(self, at: datetime) -> None:
+        if self.service is not None:
+            self.service.finish_scan()
         self._arrive(self.state())
         if self._woken.is_set():  # the market stands still as long as there is something to be done
             self._woken.clear()

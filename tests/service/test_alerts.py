@@ -18,7 +18,7 @@ from autotrader.clock import VirtualClock
 from autotrader.core import events as ev
 from autotrader.journal.store import JournalError
 from autotrader.secrets import remember
-from autotrader.service.alerts import Address, AlertError, Alerts, AppriseSender, Message, addresses, open_alerts
+from autotrader.service.alerts import Address, AlertError, Alerts, AppriseSender, Message, addresses, connect
 from autotrader.settings import Alerts as Settings
 
 AT = datetime(2024, 7, 1, 14, 0, tzinfo=UTC)
@@ -277,8 +277,9 @@ def test_a_deployment_sends_to_the_addresses_of_its_environment(
     secret.touch(mode=0o600)
     secret.write_text(f'AUTOTRADER_ALERT_URLS="{url(listener)}"\n')
     kept: list[ev.Alerted] = []
-    alerts = open_alerts(tmp_path, Settings(), kept.append, VirtualClock(AT))
-    alerts.tell(*SUBJECT)
+    alerts = Alerts(kept.append, VirtualClock(AT))
+    alerts.tell(*SUBJECT)  # also what was told before
+    connect(alerts, tmp_path, Settings())
     alerts.close(5)
     assert [got["title"] for got in listener.got] == ["autotrader critical: A"]
     assert len(kept) == 1
@@ -289,7 +290,8 @@ def test_addresses_that_cannot_be_used_are_told_and_stop_nothing(
 ) -> None:
     monkeypatch.setenv("MY_URLS", "bogus://secret")
     kept: list[ev.Alerted] = []
-    alerts = open_alerts(tmp_path, Settings(urls_env="MY_URLS"), kept.append, VirtualClock(AT))
+    alerts = Alerts(kept.append, VirtualClock(AT))
+    connect(alerts, tmp_path, Settings(urls_env="MY_URLS"))
     alerts.tell(*SUBJECT)
     assert [event.subject for event in kept] == ["alert addresses", "A"]
     assert "secret" not in str(kept)

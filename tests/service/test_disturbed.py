@@ -171,9 +171,7 @@ def test_a_result_file_that_was_changed_is_set_aside_and_made_anew(wire: Wire) -
         good = json.loads(path.read_text())["candidates"]
         path.write_text("{}")
         wire.turn_until(service, at(BEFORE, 20, 2))
-        wire.clock.advance_to(at(BEFORE, 20, 3))
-        wire.alpaca.step(at(BEFORE, 20, 3))
-        service.turn()
+        wire.turn_until(service, at(BEFORE, 20, 4))
     assert path.with_name(f"{path.name}.bad").read_text() == "{}"
     assert json.loads(path.read_text())["candidates"] == good
     assert f"scan of {BEFORE}" in subjects(wire)

@@ -7,13 +7,17 @@ wrapped, its retries are off, and only what reads is asked again, by `get`.
 from __future__ import annotations
 
 import logging
+import sys
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from datetime import datetime, timedelta
 from functools import cached_property
+from importlib import import_module
 from threading import Lock
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from weakref import WeakValueDictionary
 
@@ -51,6 +55,7 @@ SOON = Patience((0.3, 1.0))  # where the decision loop waits
 NIGHTLY = Patience((1.0, 2.0, 4.0, 8.0), longest=61.0, after_silence=True)  # where only the night does
 _ORDERS_RESERVE = 20  # requests a minute that only orders and cancels may use
 _MINUTE = timedelta(minutes=1)
+_TRADING = "alpaca.trading.client"
 
 
 class RateLimit:
@@ -108,7 +113,7 @@ class Connection:
     @cached_property
     def trading(self) -> TradingClient:
         """The client for the account and its orders."""
-        client_class = _sdk("alpaca.trading.client", "TradingClient")
+        client_class = _sdk(_TRADING, "TradingClient")
         keys = self.credentials
         client: TradingClient = client_class(
             keys.key_id, keys.secret, paper=not self.settings.live, raw_data=True, url_override=self.endpoints.trading
@@ -217,8 +222,30 @@ class Connection:
 
 def _sdk(module: str, name: str) -> Any:
     """A class of the official client, which imports a part of websockets that warns of its own age."""
-    from importlib import import_module
-
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _without_pandas() if module == _TRADING else nullcontext():
         warnings.simplefilter("ignore", DeprecationWarning)
         return getattr(import_module(module), name)
+
+
+class _Later(ModuleType):
+    """Stands for a module that is imported when something of it is asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(import_module(self.__name__), name)
+
+
+@contextmanager
+def _without_pandas() -> Iterator[None]:
+    """The trading client imports pandas for a request of its own that nobody here makes: 0.3 s, of a start that has
+    positions to protect."""
+    if "pandas" in sys.modules:
+        yield
+        return
+    stands_in = sys.modules["pandas"] = _Later("pandas")
+    try:
+        yield
+    finally:
+        if sys.modules["pandas"] is stands_in:
+            del sys.modules["pandas"]

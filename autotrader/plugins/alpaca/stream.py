@@ -80,6 +80,10 @@ class Stream(ABC):
     def start(self, seconds: float = 0.0) -> bool:
         """Begins, and waits so long for it to be live; whether it is."""
         self._thread.start()
+        return self.wait(seconds)
+
+    def wait(self, seconds: float) -> bool:
+        """Waits so long for it to be live; whether it is."""
         return self._went_live.wait(seconds) if seconds > 0 else self.live
 
     def drain(self) -> list[Any]:

@@ -41,7 +41,7 @@ log = logging.getLogger("autotrader.alpaca")
 
 T = TypeVar("T")
 
-_LIVE_WITHIN = 5.0  # seconds that opening waits for the reports to begin
+_LIVE_WITHIN = 1.0  # seconds that opening waits for the reports to begin
 _ORDERS_A_PAGE, _FILLS_A_PAGE = 500, 100
 _FEW = 3  # orders that are asked for one by one rather than as a list
 _INSTANT = timedelta(microseconds=1)
@@ -56,6 +56,7 @@ class AlpacaBroker:
         self.connection = connection
         self._updates = updates
         self._unreadable = 0
+        self._began_late = False  # orders may have been sent before the reports had begun
         self._ids: dict[str, str] = {}  # client order id -> Alpaca's
         self._names: dict[str, str] = {}  # and back
         self._lent: dict[str, tuple[date, bool | None]] = {}
@@ -68,15 +69,22 @@ class AlpacaBroker:
         settings = options.system.alpaca
         try:
             connection = Connection(settings, options.secrets.credentials(), options.clock, options.wait)
-            broker = cls(connection, None)
-            check_account(settings, broker.account().account_id, local=connection.endpoints.local)
         except (AlpacaError, SecretsError) as error:
             raise BrokerError(str(error)) from error
-        if options.streaming:
+        updates = None
+        if options.streaming:  # its handshake goes on while the client is imported and the account is asked for
             where, keys = connection.endpoints.updates, connection.credentials
-            broker._updates = TradeUpdates(where, keys, options.clock, options.notify)
-            if not broker._updates.start(_LIVE_WITHIN):
-                log.warning("the trading stream is not live yet (%s)", broker._updates.trouble or "no answer")
+            updates = TradeUpdates(where, keys, options.clock, options.notify)
+            updates.start()
+        broker = cls(connection, updates)
+        try:
+            check_account(settings, broker.account().account_id, local=connection.endpoints.local)
+        except (AlpacaError, BrokerError) as error:
+            broker.close()
+            raise BrokerError(str(error)) from error
+        if updates is not None and not updates.wait(_LIVE_WITHIN):
+            log.warning("the trading stream is not live yet (%s)", updates.trouble or "no answer")
+            broker._began_late = True
         return broker
 
     @property
@@ -179,7 +187,8 @@ class AlpacaBroker:
     def link(self) -> Link:
         if self._updates is None:
             return Link(live=False, breaks=0)
-        return Link(self._updates.live, self._updates.breaks + self._unreadable)
+        missed = self._began_late and self._updates.connections > 0
+        return Link(self._updates.live, self._updates.breaks + self._unreadable + missed)
 
     @property
     def stream(self) -> TradeUpdates | None:
