@@ -6,11 +6,12 @@ as a user would.
 
 In: the indicators, the rank of the dollar volume, the regime, the five strategies with their strengths, eligibility,
 score, one signal a symbol, three a sector, twelve a day; the gap filter and the confirmation at the open, three entries
-a day; stops, targets, exits on RSI and %B and by time, of the strategy whose signal was the symbol's last; one account.
+a day; stops, targets, exits on RSI and %B and by time, of the strategy whose signal was the symbol's last; one
+account, in whole shares, with its equity, exposures, benchmark and trades.
 Out, for it has no words for them: limits that depend on what is held (by side, strategy, sector; drawdown, daily loss,
 re-entry), budgets in shares of the equity (its percent are of the cash that is left), the order of candidates by rank
 in the account, the trailing stop from a gain on, the first session without a stop, the path within a bar, costs of
-borrowing, whole shares, evidence, statistics. Screening is left out as well, and with it all symbols that have no bars
+borrowing, evidence, statistics. Screening is left out as well, and with it all symbols that have no bars
 from the first day to the last: TA-Lib through vectorbt takes no gaps.
 """
 
@@ -186,10 +187,10 @@ def account(bars: dict[str, pd.DataFrame], x: dict[str, Array], chosen: pd.DataF
         short_entries=shorts, short_exits=late | (rsi < RSI_SHORT[owner]) | (pct_b < BAND_SHORT[owner]),
         price=open_, open=open_, high=bars["high"], low=bars["low"], sl_stop=stop, tp_stop=target,
         size=size, size_type="percent", init_cash=100_000.0,
-        cash_sharing=True, group_by=True, upon_opposite_entry="ignore", freq="1D",
+        cash_sharing=True, group_by=True, upon_opposite_entry="ignore", freq="1D", size_granularity=1,
     )  # fmt: skip
-    found.total_return(), found.max_drawdown(), found.sharpe_ratio(), found.sortino_ratio()
-    return int(found.trades.count())
+    found.value(), found.benchmark_value(), found.gross_exposure("longonly"), found.gross_exposure("shortonly")
+    return len(found.trades.records_readable)
 
 
 if __name__ == "__main__":
