@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import date, datetime, timedelta
@@ -17,6 +18,8 @@ from autotrader.execution.orders import EntryTerms, OrderManager, Tell, log_only
 from autotrader.execution.reconcile import compare
 from autotrader.journal.store import DecisionRecord, Journal
 from autotrader.market.broker import Broker
+
+log = logging.getLogger("autotrader.desk")
 
 WINDOW_CLOSED = "the entry window has closed"
 
@@ -236,6 +239,7 @@ class Desk:
         news = {(item.kind, item.subject): item for item in found.disagreements}
         for key in [key for key in book.differences if key not in news]:
             self.orders.keep(ev.Resolved(now, session, *key, "autotrader", "journal and broker agree again"))
+            log.info("%s: journal and broker agree again", key[1])
         for key, item in news.items():
             known = book.differences.get(key)
             if known is None or known.found != item.found:

@@ -352,7 +352,10 @@ class OrderManager:
             log.warning("%s: the broker does not know it (yet); it is looked up", order_id)
             self._unknown[order_id] = [at]
             return []
-        return self._hear(at, known)
+        taken = self._hear(at, known)
+        if taken:
+            log.info("%s: learned by asking, no update had told of it", order_id)
+        return taken
 
     def _look_up(self, order_id: str, at: datetime) -> list[ev.Event]:
         order = self._book.orders.get(order_id)
@@ -365,8 +368,6 @@ class OrderManager:
             log.warning("%s: the broker does not answer: %s", order_id, error)
             return []
         if known is not None:
-            del self._unknown[order_id]
-            log.info("%s: found at the broker, %s", order_id, known.status)
             return self._hear(at, known)
         looked = self._unknown[order_id]
         if not looked or at - looked[-1] >= LOOK_UP_EVERY:
@@ -397,17 +398,26 @@ class OrderManager:
         mine = self._book.orders.get(order.client_order_id)
         if mine is not None and execution is not None:
             self._heard[order.client_order_id] = at
+            self._found(order)
             if execution.cumulative <= mine.filled:
-                return []  # seen before
+                log.info("%s: told again of %d filled: counted once", order.client_order_id, execution.cumulative)
+                return []
             if execution.cumulative - execution.quantity == mine.filled:
                 return [self._filled(execution), *self._finish(at, order)]
         try:
             if mine is None and order.client_order_id in self._book.ended:
                 if order.final and order.filled_quantity <= self._book.ended[order.client_order_id].filled:
+                    log.info("%s: told again that it is %s: counted once", order.client_order_id, order.status)
                     return []
-                now = self._broker.order(order.client_order_id)  # an update may be older than what is known
+                log.info("%s: an update says %s, which may be older than what is known; asked", order.client_order_id,
+                         order.status)  # fmt: skip
+                now = self._broker.order(order.client_order_id)
                 return [] if now is None else self._hear(at, now)
-            return self._hear(at, order)  # one before it was missed, or it tells of no fill
+            if mine is None:
+                log.info("%s: told late that it is %s: nothing is changed", order.client_order_id, order.status)
+            elif order.filled_quantity > mine.filled:
+                log.info("%s: an update before this one is missing; its fills are asked for", order.client_order_id)
+            return self._hear(at, order)
         except BrokerError as error:
             log.warning("%s: its fills cannot be had now: %s", order.client_order_id, error)
             self._heard.pop(order.client_order_id, None)
@@ -431,12 +441,16 @@ class OrderManager:
         if mine is None:
             return taken
         self._heard[order_id] = at
-        self._unknown.pop(order_id, None)
+        self._found(order)
         if order.filled_quantity > mine.filled:
             for execution in self._broker.executions(order.submitted_at):
                 if execution.client_order_id == order_id and execution.cumulative > mine.filled:
                     taken.append(self._filled(execution))
         return [*taken, *self._finish(at, order)]
+
+    def _found(self, order: BrokerOrder) -> None:
+        if self._unknown.pop(order.client_order_id, None) is not None:
+            log.info("%s: found at the broker, %s", order.client_order_id, order.status)
 
     def _filled(self, execution: Execution) -> ev.Filled:
         # the session it happened in: an exit ordered at the close fills at the next open, and blocks re-entry there
@@ -463,7 +477,9 @@ class OrderManager:
         ended = ev.OrderEnded(at, mine.ordered.session, order.client_order_id, order.status, order.reason)
         self.keep(ended)
         log.info("%s: %s%s", order.client_order_id, order.status, f" ({order.reason})" if order.reason else "")
-        if order.status == "rejected" and mine.ordered.leg != "entry":
+        if order.status == "rejected" and mine.ordered.leg == "entry":
+            log.warning("%s was taken and then rejected: it is skipped", order.client_order_id)
+        elif order.status == "rejected":
             leg, reason = mine.ordered.leg, order.reason or "no reason given"
             self._alarm(mine.ordered, f"the {leg} order was rejected: {reason}", at)
         return [ended]

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from autotrader.clock import Clock
+from autotrader.clock import NEW_YORK, Clock
 from autotrader.core.exits import Bar
 from autotrader.core.gap_filter import Quote
 from autotrader.execution.orders import Tell
@@ -17,6 +17,7 @@ log = logging.getLogger("autotrader.live")
 
 MINUTE = timedelta(minutes=1)
 ASK_AGAIN = timedelta(seconds=15)  # bars that could not be had are asked for again
+LONG = 5  # minutes without a bar, though it was asked for, after which a symbol seems not to be traded
 
 STREAM, BARS, QUOTES = "bar stream", "minute bars", "prices"  # what alerts are about
 
@@ -58,6 +59,7 @@ class LivePrices:
         self._settled: dict[str, int] = {}  # symbol -> the minutes up to here have come, or were asked for
         self._told: dict[str, int] = {}  # symbol -> the next minute that may be handed over
         self._holes: dict[str, int] = {}  # symbol -> the first minute that could not be had
+        self._still: set[str] = set()  # symbols that seem not to be traded, as was said
         self._asked: datetime | None = None  # when bars could not be had
         self._waiting: datetime | None = None  # for the grace of a minute that is not complete
         self._watched: frozenset[str] = frozenset()
@@ -100,8 +102,12 @@ class LivePrices:
             if rest or not 0 <= minute < self._total or not _sound(bar):
                 continue
             known = self._bars.setdefault(bar.symbol, {})
-            if minute not in known:  # the first one counts: what was decided on it stays decided
-                known[minute] = Bar(bar.high, bar.low, bar.close, minute + 1, self._total - minute - 1)
+            if minute in known:
+                continue  # the first one counts: what was decided on it stays decided
+            known[minute] = Bar(bar.high, bar.low, bar.close, minute + 1, self._total - minute - 1)
+            if bar.symbol in self._still:
+                self._still.discard(bar.symbol)
+                log.info("%s: has bars again, from %s on", bar.symbol, f"{bar.start.astimezone(NEW_YORK):%H:%M}")
 
     def _listen(self) -> None:
         """Silence of the whole stream while the market is open is a failure, though bars can be asked for."""
@@ -162,6 +168,17 @@ class LivePrices:
             while settled in bars:
                 settled += 1
             self._settled[symbol] = settled
+            if self._asked is None:
+                self._say_still(symbol, graced)
+
+    def _say_still(self, symbol: str, graced: int) -> None:
+        """Says once that a symbol has no bars for long; one that has them again is said to."""
+        last = max(self._bars.get(symbol, ()), default=-1)
+        silent = graced - 1 - last
+        if silent >= LONG and symbol not in self._still:
+            self._still.add(symbol)
+            log.warning("%s: no bar for %d minutes, though asked for (a halt?); nothing is decided on it meanwhile",
+                        symbol, silent)  # fmt: skip
 
     # --- prices ---------------------------------------------------------------------------------------------------
 

@@ -1,17 +1,20 @@
 """Sessions over the wire, by hand: a week that must equal the demo's, a week with each fault, a month of all of them.
 
-python -m tests.service.soak week|weeks|month [SESSIONS]: `make week`, `make weeks`, `make month`.
+python -m tests.service.soak week|weeks|month [SESSIONS] [FAULT ...]: `make week`, `make weeks`, `make month`.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import random
+import re
 import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter, defaultdict
+from collections import Counter
+from collections.abc import Collection
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -47,23 +50,56 @@ MODERATE = [
 ]
 
 POST = "POST /v2/orders"
-# Each alone, for a week.
+# Each alone, for a week; a handshake is refused where the stream was closed before.
 EACH = [
-    Fault(kind="429", request="*", rate=0.03),
-    *(Fault(kind=kind, request=POST, rate=0.3) for kind in
+    [Fault(kind="429", request="*", rate=0.03)],
+    *([Fault(kind=kind, request=POST, rate=0.3)] for kind in
       ("500_before", "500_after", "504_before", "504_after", "drop_after")),
-    Fault(kind="hang_after", request=POST, rate=0.1, seconds=1.0),
-    Fault(kind="truncated", request="GET *", rate=0.01),
-    Fault(kind="mute_stream", rate=0.05),
-    Fault(kind="close_stream", rate=0.05),
-    Fault(kind="refuse_stream", times=3),
-    Fault(kind="duplicate_update"),
-    Fault(kind="reorder_update", rate=0.5),
-    Fault(kind="drop_update", rate=0.5),
-    Fault(kind="stale_positions", rate=0.2, seconds=90.0),
-    Fault(kind="reject_order", rate=0.3),
-    Fault(kind="halt", symbol="VRSN", since=at(FIRST, 9, 35), until=at(FIRST, 15)),
+    [Fault(kind="hang_after", request=POST, rate=0.1, seconds=1.0)],
+    [Fault(kind="truncated", request="GET *", rate=0.01)],
+    [Fault(kind="mute_stream", rate=0.05)],
+    [Fault(kind="close_stream", rate=0.02)],
+    [Fault(kind="refuse_stream", rate=0.5), Fault(kind="close_stream", rate=0.02)],
+    [Fault(kind="duplicate_update")],
+    [Fault(kind="reorder_update", rate=0.5)],
+    [Fault(kind="drop_update", rate=0.5)],
+    [Fault(kind="stale_positions", rate=0.2, seconds=90.0)],
+    [Fault(kind="reject_order", rate=0.3)],
+    [Fault(kind="halt", symbol="MOS", since=at(FIRST, 9, 35), until=at(FIRST, 15))],
 ]  # fmt: skip
+
+# What the log says of each: what happened, and what was done.
+_GONE = r"no trace at the broker; (sent again under the same id|it is given up)"
+_UNKNOWN = r"fate unknown \(.*{}.*\); it is looked up, not sent again"
+_FOUND = r"orders: \S+: found at the broker, \w+"
+_ASKED = r"learned by asking, no update had told of it"
+_AGAIN = r"stream: listening"
+SAID = {
+    "429": (r"too many requests. \(429, ", r"; asked again in \d|-entry-\d refused: too many requests"),
+    "500_before": (_UNKNOWN.format(r"\(500, "), _GONE),
+    "500_after": (_UNKNOWN.format(r"\(500, "), _FOUND),
+    "504_before": (_UNKNOWN.format(r"\(504\)"), _GONE),
+    "504_after": (_UNKNOWN.format(r"\(504\)"), _FOUND),
+    "hang_after": (_UNKNOWN.format("no answer"), _FOUND),
+    "drop_after": (_UNKNOWN.format("no answer"), _FOUND),
+    "truncated": (r"GET /\S+: no answer .*more expected", "; asked again$"),
+    "mute_stream": (r"data stream: no data for too long; opened again in|" + _ASKED, f"{_AGAIN}|{_ASKED}"),
+    "close_stream": (r"(data|trading) stream: ConnectionClosedError: .*; opened again in", _AGAIN),
+    "refuse_stream": (r"stream: InvalidStatus: .* HTTP 429; opened again in", _AGAIN),
+    "duplicate_update": (r"told again", "counted once"),
+    "reorder_update": (r"told (late|again) that it is \w+: ", r": (nothing is changed|counted once)$"),
+    "drop_update": (_ASKED, r"\d+ filled at"),
+    "stale_positions": (r"the journal says .*, the broker .* shares; no entries until it is resolved",
+                        "journal and broker agree again"),
+    "reject_order": (r"was taken and then rejected|the \w+ order was rejected", r"it is skipped|is tried again"),
+    "partial_fill": (r": \d+ filled at", r"-stop-\S+ sent"),
+    "halt": (r"(MOS|VRSN): no bar for \d+ minutes, .*; nothing is decided", "(MOS|VRSN): has bars again"),
+}  # fmt: skip
+
+
+def unsaid(kind: str, log: str) -> list[str]:
+    """What the log should say of a fault and does not."""
+    return [f"log: nothing like {said}" for said in SAID[kind] if not re.search(said, log, re.MULTILINE)]
 
 
 def week(folder: Path, sessions: int) -> bool:
@@ -80,22 +116,29 @@ def week(folder: Path, sessions: int) -> bool:
     return mine == demo
 
 
-def weeks(folder: Path, sessions: int) -> bool:
-    """A week with each fault in turn: whether every invariant held."""
+def weeks(folder: Path, sessions: int, kinds: Collection[str] = ()) -> bool:
+    """A week with each fault in turn, or with these: whether every invariant held, and the log told of it."""
     days = CALENDAR.sessions(FIRST, FIRST + timedelta(days=2 * sessions + 7))[:sessions]
     fine = True
-    for number, fault in enumerate(EACH):
-        began, faults = time.monotonic(), Faults(4, [fault])
+    for number, given in enumerate(EACH):
+        kind = given[0].kind
+        if kinds and kind not in kinds:
+            continue
+        began, faults = time.monotonic(), Faults(4, given)
         start = at(CALENDAR.previous_session(FIRST), 19, 59)
         with Wire(folder / str(number), start, faults=faults, patience=0.3) as wire:
             wire.write_config(*BUSY)
-            wire.run(at(days[-1], 16, 5))
-            faults.clear()
-            wire.run(at(days[-1], 16, 20))  # what the fault has hidden is found
+            with wire.service() as service:
+                wire.turn_until(service, at(days[-1], 16, 5))
+                faults.clear()
+                wire.turn_until(service, at(days[-1], 16, 20))  # what the fault has hidden is found
             broken = violations(wire, days[:-1])
-            trades = len(wire.book().all_trades())
-        say(f"{fault.kind}: struck {faults.counts[fault.kind]} times, {trades} trades, "
-            f"{time.monotonic() - began:.0f} s; {'; '.join(broken) or 'no invariant broken'}")  # fmt: skip
+            trades, log = len(wire.book().all_trades()), wire.log.getvalue()
+        broken += unsaid(kind, log)
+        if not faults.counts[kind]:
+            broken.append("it never struck")
+        say(f"{kind}: struck {faults.counts[kind]} times, {trades} trades, {time.monotonic() - began:.0f} s; "
+            f"{'; '.join(broken) or 'no invariant broken, all of it in the log'}")  # fmt: skip
         fine = fine and not broken
     return fine
 
@@ -169,7 +212,8 @@ def violations(wire: Wire, days: list[date]) -> list[str]:
     book = Book(wire.cash)
     left: set[tuple[date, str]] = set()
     filled: Counter[str] = Counter()
-    decided: dict[tuple[date, str], int] = defaultdict(int)
+    wanted: Counter[str] = Counter()  # by intent, whatever the number of its attempts
+    entered: dict[str, datetime] = {}
     for event in wire.events():
         book.apply(event)  # which refuses what contradicts it: fills beyond orders, two orders at once, flipped signs
         taken = set(book.positions) | {order.ordered.symbol for order in book.pending_entries()}
@@ -179,9 +223,17 @@ def violations(wire: Wire, days: list[date]) -> list[str]:
             open_day = CALENDAR.is_session(event.session)
             hold("I3", open_day and opens <= event.at < closes, f"{event.order_id} at {event.at}")
             hold("I6", (event.session, event.symbol) not in left, f"{event.order_id} after an exit that day")
-            decided[event.session, event.symbol] += 1
+            intent = event.order_id.rpartition("-")[0]
+            wanted[intent] = max(wanted[intent], event.quantity)
+        if isinstance(event, ev.Leaving) and event.symbol in entered:
+            judged = event.at - timedelta(minutes=1)  # the bar that ended then began so long before
+            hold("I9", entered[event.symbol] <= judged, f"{event.symbol} is left at {event.at}: a bar before its fill")
         if isinstance(event, ev.Filled):
             filled[event.order_id] += event.quantity
+            if event.order_id.rpartition("-")[0].endswith("-entry"):
+                entered.setdefault(event.order_id.split("-")[4], event.at)
+            for symbol in entered.keys() - book.positions.keys():
+                del entered[symbol]
             if event.order_id.rpartition("-")[0].endswith("-exit"):
                 left.add((event.session, event.order_id.split("-")[4]))
     exchange = wire.alpaca.simulator.world.exchange
@@ -197,6 +249,14 @@ def violations(wire: Wire, days: list[date]) -> list[str]:
         hold("I4", resting[symbol] == 1 or symbol in exiting, f"{symbol} has {resting[symbol]} stops")
     for name, quantity in _quantities(wire).items():
         hold("I2", filled[name] <= quantity, f"{name} is filled beyond its order")
+    entries = Counter[str]()
+    for name, quantity in theirs.items():
+        entries[name.rpartition("-")[0]] += quantity
+    for intent, quantity in wanted.items():
+        hold("I11", entries[intent] <= quantity, f"the attempts at {intent} are filled with {entries[intent]}")
+    hold("I12", not wire.undecided, f"not durable when they were asked for: {wire.undecided}")
+    for path in (wire.home / "data" / "batch_results").iterdir():
+        hold("I13", path.suffix == ".json" and bool(json.loads(path.read_text())), f"{path.name} is no whole result")
     for day in days:
         names = {stage for session, stage in wire.stages() if session == day}
         hold("ledger", {"splits", "gap_filter", "close", "scan"} <= names, f"{day} has only {sorted(names)}")
@@ -211,14 +271,17 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def main(what: str, sessions: int) -> int:
+def main(what: str, *more: str) -> int:
+    sessions, kinds = [int(word) for word in more if word.isdigit()], [word for word in more if not word.isdigit()]
     with tempfile.TemporaryDirectory(prefix="autotrader-") as folder:
         if what == "month":
-            fine = month(Path(folder), sessions or 21, 6)
+            fine = month(Path(folder), (sessions or [21])[0], 6)
+        elif what == "weeks":
+            fine = weeks(Path(folder), (sessions or [5])[0], kinds)
         else:
-            fine = (week if what == "week" else weeks)(Path(folder), sessions or 5)
+            fine = week(Path(folder), (sessions or [5])[0])
     return 0 if fine else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 0))
+    sys.exit(main(*sys.argv[1:]))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import canary
 
@@ -58,6 +59,7 @@ class Wire:
     seed: int = 0
     faults: Faults | None = None
     patience: float = PATIENCE
+    undecided: list[str] = field(default_factory=list)  # orders that were not in the journal when they were asked for
     stack: ExitStack = field(default_factory=ExitStack)
 
     def __enter__(self) -> Wire:
@@ -73,6 +75,7 @@ class Wire:
             keys={canary.KEY_ID: canary.SECRET},
         )  # fmt: skip
         self.alpaca = self.stack.enter_context(SimulatedAlpaca(options, self.faults))
+        self._look_at_intents()
         self.clock = VirtualClock(self.start)
         self.shown = _Shown(self.clock)
         self.pause = Stepped(self.alpaca.step, self.alpaca.state, self.clock, self.patience)
@@ -101,6 +104,19 @@ class Wire:
         env = self.home / "config" / ".env"
         env.touch(mode=0o600)
         env.write_text(f"{KEY_ID}={canary.KEY_ID}\n{SECRET_KEY}={canary.SECRET}\n")
+
+    def _look_at_intents(self) -> None:
+        """Has the market look, at each order that comes, whether others can read its intent in the journal already."""
+        orders = self.alpaca.simulator.orders
+        submit = orders.submit
+
+        def looked_at(body: Mapping[str, Any]) -> dict[str, Any]:
+            name = body.get("client_order_id")
+            if not any(isinstance(event, ev.Ordered) and event.order_id == name for event in self.events()):
+                self.undecided.append(str(name))
+            return submit(body)
+
+        orders.submit = looked_at  # type: ignore[method-assign]
 
     @property
     def journal(self) -> Path:
