@@ -498,7 +498,7 @@ class Alpaca(_Model):
     )
     connect_seconds: Positive = Field(default=3.0, description="How long a connection may take, in seconds.")
     read_seconds: Positive = Field(
-        default=8.0, description="How long the server may be silent within an answer, and the rest of one take."
+        default=8.0, description="How long an answer may take, from when the request is sent to its last byte."
     )
     requests_per_minute: Annotated[int, Field(ge=30)] = Field(
         default=190, description="Requests of broker and feed together; Alpaca allows an account 200."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -18,6 +18,7 @@ from autotrader.simulator.wire import Json, parse_time, stamp
 from autotrader.simulator.world import MinuteEnded
 
 CHANNELS = ("trades", "quotes", "bars", "updatedBars", "dailyBars", "statuses", "lulds", "corrections", "cancelErrors")
+OF_MINUTES = ("trades", "quotes", "bars", "updatedBars", "dailyBars")
 SYMBOL_LIMIT = 30  # of the basic plan
 LATE = timedelta(seconds=30)
 
@@ -38,10 +39,12 @@ class BarStream(Stream):
         return {**super().state(), "symbols": sorted(self.symbols())}
 
     def symbols(self) -> set[str]:
-        """Those whose bars somebody wants."""
-        if self.link is None:
-            return set()
-        return {symbol for name in ("bars", "updatedBars", "dailyBars") for symbol in self._channels.get(name, ())}
+        """Those whose minutes somebody wants."""
+        return set().union(*(self.asked(name) for name in OF_MINUTES))
+
+    def asked(self, channel: str) -> Sequence[str]:
+        """The symbols that are subscribed to on a channel; "*" is every one."""
+        return () if self.link is None else self._channels.get(channel, ())
 
     async def serve(self, socket: WebSocket, feed: str) -> None:
         if not await self.admit(socket):
@@ -60,7 +63,9 @@ class BarStream(Stream):
             self._msgpack, self._channels = packed, {name: [] for name in CHANNELS}
             await _tell(socket, packed, [{"T": "success", "msg": "authenticated"}])
             while True:
-                await _tell(socket, packed, [self._handle(await _read_message(socket, packed))])
+                said = self._handle(await _read_message(socket, packed))
+                if not link.mute:
+                    await _tell(socket, packed, [said])
         except WebSocketDisconnect:
             return
         finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from functools import lru_cache
@@ -14,7 +14,7 @@ from autotrader.market.playback import DailyBar, MinuteBar
 from autotrader.simulator.faults import Faults
 from autotrader.simulator.history import rescaled
 from autotrader.simulator.wire import ApiError, Json, parse_time, stamp, uuid_of
-from autotrader.simulator.world import Price, World
+from autotrader.simulator.world import MinuteEnded, Price, World
 
 Plan = Literal["basic", "plus"]
 
@@ -182,9 +182,14 @@ class MarketData:
         return None
 
     def _latest_quote(self, symbol: str) -> Json | None:
-        price = self._price(symbol)
-        if price is None:
-            return None
+        price = self._world.price(symbol)
+        return None if price is None else self._quote(symbol, self._aged(symbol, price))
+
+    def _latest_trade(self, symbol: str) -> Json | None:
+        price = self._world.price(symbol)
+        return None if price is None else _trade(self._aged(symbol, price))
+
+    def _quote(self, symbol: str, price: Price) -> Json:
         half = price.price * self.spread / 2
         digits = 2 if price.price >= 1 else 4
         ask = 0 if self._faults.state("zero_ask", symbol) else round(price.price + half, digits)
@@ -193,19 +198,24 @@ class MarketData:
             "bx": "V", "bp": round(price.price - half, digits), "bs": 200, "c": ["R"], "z": "A",
         }  # fmt: skip
 
-    def _latest_trade(self, symbol: str) -> Json | None:
-        price = self._price(symbol)
-        if price is None:
-            return None
-        number = int(price.at.timestamp())
-        return {"t": stamp(price.at), "x": "V", "p": price.price, "s": 100, "c": ["@"], "i": number, "z": "A"}
-
-    def _price(self, symbol: str) -> Price | None:
-        price = self._world.price(symbol)
+    def _aged(self, symbol: str, price: Price) -> Price:
         stale = self._faults.state("stale_quote", symbol)
-        if price is None or stale is None:
-            return price
-        return Price(price.price, price.at - timedelta(seconds=stale.seconds))
+        return price if stale is None else Price(price.price, price.at - timedelta(seconds=stale.seconds))
+
+    # --- what streams -------------------------------------------------------------------------------------------------
+
+    def last_trades(self, ended: MinuteEnded, symbols: Container[str]) -> list[Json]:
+        """The stream's last trade of a minute in each of these symbols: at the close of its bar."""
+        return [{"T": "t", "S": symbol, **_trade(price)} for symbol, price in self._closes(ended, symbols)]
+
+    def last_quotes(self, ended: MinuteEnded, symbols: Container[str]) -> list[Json]:
+        """The same of quotes, around that trade."""
+        return [{"T": "q", "S": symbol, **self._quote(symbol, price)} for symbol, price in self._closes(ended, symbols)]
+
+    def _closes(self, ended: MinuteEnded, symbols: Container[str]) -> Iterator[tuple[str, Price]]:
+        for symbol, bar in ended.bars:
+            if symbol in symbols or "*" in symbols:
+                yield symbol, self._aged(symbol, Price(bar.close, ended.at))
 
     def daily_messages(self, session: date) -> list[Json]:
         """The stream's daily bars of a session that has closed, of the symbols whose minutes were followed."""
@@ -261,6 +271,11 @@ def bar_json(at: str, bar: DailyBar | MinuteBar) -> Json:
         "t": at, "o": bar.open, "h": bar.high, "l": bar.low, "c": bar.close, "v": round(bar.volume),
         "n": max(1, int(bar.volume) // 100), "vw": round((bar.high + bar.low + bar.close) / 3, 6),
     }  # fmt: skip
+
+
+def _trade(price: Price) -> Json:
+    number = int(price.at.timestamp())
+    return {"t": stamp(price.at), "x": "V", "p": price.price, "s": 100, "c": ["@"], "i": number, "z": "A"}
 
 
 def symbols_of(query: Mapping[str, str]) -> list[str]:

@@ -21,8 +21,10 @@ def read_order(body: Mapping[str, Any], name: str, inferred: Callable[[str, Side
     force: TimeInForce = _one_of(body, "time_in_force", get_args(TimeInForce))
     if (body.get("order_class") or "simple") != "simple":
         raise ApiError(422, f"order_class {body['order_class']} is not simulated", 40010001)
-    if body.get("extended_hours") and (kind, force) != ("limit", "day"):
-        raise ApiError(422, "extended hours order must be DAY limit orders", 42210000)
+    if body.get("extended_hours"):
+        if (kind, force) != ("limit", "day"):
+            raise ApiError(422, "extended hours order must be DAY limit orders", 42210000)
+        raise ApiError(422, "extended_hours is not simulated", 40010001)
     intent = body.get("position_intent") or inferred(symbol, side)
     if intent not in get_args(PositionIntent):
         raise ApiError(422, f"invalid position_intent {intent}", 40010001)

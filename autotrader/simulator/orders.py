@@ -45,7 +45,6 @@ class Record:
     intent: PositionIntent
     created_at: datetime
     updated_at: datetime
-    extended_hours: bool = False
     times: dict[str, datetime] = field(default_factory=dict)
     replaced_by: str | None = None
     replaces: str | None = None
@@ -97,7 +96,6 @@ class Orders:
         except Refused as refused:
             raise self._refusal(refused, request) from refused
         record = self._recorded(order, request)
-        record.extended_hours = bool(body.get("extended_hours"))
         if self._faults.strike("reject_order", order.client_order_id, symbol=order.symbol):
             exchange.reject(order.client_order_id, now, "rejected by the exchange")
         elif self.at_once and order.type != "stop" and price is not None and self._world.is_open():
@@ -345,7 +343,7 @@ class Orders:
             "limit_price": money(order.limit_price),
             "stop_price": money(order.stop_price),
             "status": status,
-            "extended_hours": record.extended_hours,
+            "extended_hours": False,
             "legs": None,
             "trail_percent": None,
             "trail_price": None,

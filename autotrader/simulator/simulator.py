@@ -151,6 +151,8 @@ class Simulator:
                 if update.execution is not None:
                     self.account.positions_changed()
             case MinuteEnded():
+                self.bars.put("trades", self.data.last_trades(happening, self.bars.asked("trades")))
+                self.bars.put("quotes", self.data.last_quotes(happening, self.bars.asked("quotes")))
                 self.bars.put_minute(happening)
             case Opened(at, waiting):
                 for order in waiting:

@@ -36,17 +36,24 @@ class TradeStream(Stream):
             self._listening = False
             while True:
                 request = await _read_json(socket)
-                if request is None or request.get("action") != "listen":
-                    await self._say(socket, {"action": "error", "data": {"error_message": "invalid action"}})
-                    continue
-                streams = [s for s in (request.get("data") or {}).get("streams", []) if s == "trade_updates"]
-                await self._say(socket, {"stream": "listening", "data": {"streams": streams}})
-                self._listening = bool(streams)
+                said = self._handle(request)
+                if not link.mute:
+                    await self._say(socket, said)
         except WebSocketDisconnect:
             return
         finally:
             self.detach(link)
             await close(socket)
+
+    def _handle(self, request: Json | None) -> Json:
+        """The answer to a request after authentication."""
+        data = None if request is None or request.get("action") != "listen" else request.get("data")
+        streams = data.get("streams") if isinstance(data, dict) else None
+        if not isinstance(streams, list):
+            return {"action": "error", "data": {"error_message": "invalid action"}}
+        known = [stream for stream in streams if stream == "trade_updates"]
+        self._listening = bool(known)
+        return {"stream": "listening", "data": {"streams": known}}
 
     def put(self, update: Json) -> None:
         """An update, with the faults that strike it."""

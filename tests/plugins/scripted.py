@@ -113,6 +113,19 @@ def drips(handler: Handler) -> None:
         handler.close_connection = True
 
 
+def drips_its_head(handler: Handler) -> None:
+    """The same before there is any body: a status, and a header that never ends."""
+    try:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+        for _ in range(100):
+            handler.wfile.write(b"x")
+            handler.wfile.flush()
+            time.sleep(0.05)
+    except OSError:
+        pass
+    handler.close_connection = True
+
+
 @contextmanager
 def scripted(*answers: Answer) -> Iterator[Script]:
     script = Script(answers=list(answers))

@@ -14,7 +14,7 @@ from typing import Any
 
 import canary
 import pytest
-from scripted import Answer, Script, breaks_off, drips, hangs_up, is_silent, says, scripted
+from scripted import Answer, Script, breaks_off, drips, drips_its_head, hangs_up, is_silent, says, scripted
 
 from autotrader.clock import Calendar, VirtualClock
 from autotrader.market.broker import BrokerError, BrokerOptions, FateUnknown, OrderRequest, Refused
@@ -73,7 +73,7 @@ def script() -> Iterator[Script]:
 # --- time-outs and retries --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("answer", [is_silent, drips])
+@pytest.mark.parametrize("answer", [is_silent, drips, drips_its_head])
 def test_no_call_waits_longer_than_it_is_allowed_to(script: Script, patience: Patience, answer: Answer) -> None:
     script.then(answer)
     asked = connection(script, patience)
@@ -83,6 +83,18 @@ def test_no_call_waits_longer_than_it_is_allowed_to(script: Script, patience: Pa
         asked.get(client, "/account")
     assert time.monotonic() - began < 2.5, "the server takes 5 s over it"
     assert len(script.asked) == 1, "what has taken long is not asked for again while somebody waits"
+
+
+def test_the_time_for_one_answer_is_not_taken_from_the_next(script: Script, patience: Patience) -> None:
+    def late(handler: Any) -> None:
+        time.sleep(0.2)  # of 0.3
+        says(200, {"fine": True})(handler)
+
+    script.then(late)
+    asked = connection(script, patience)
+    for _ in range(3):
+        assert asked.get(asked.trading, "/account") == {"fine": True}
+    assert len(script.asked) == 3
 
 
 def test_at_night_what_took_too_long_is_asked_for_again(script: Script, patience: Patience) -> None:
@@ -214,6 +226,7 @@ def test_a_stop_order_has_its_price(script: Script, patience: Patience) -> None:
         hangs_up,
         is_silent,
         drips,
+        drips_its_head,
     ],
 )
 def test_where_nobody_knows_the_order_is_neither_refused_nor_sent_again(

@@ -57,7 +57,7 @@ EACH = [
       ("500_before", "500_after", "504_before", "504_after", "drop_after")),
     [Fault(kind="hang_after", request=POST, rate=0.1, seconds=1.0)],
     [Fault(kind="truncated", request="GET *", rate=0.01)],
-    [Fault(kind="mute_stream", rate=0.05)],
+    [Fault(kind="mute_stream", rate=0.02)],
     [Fault(kind="close_stream", rate=0.02)],
     [Fault(kind="refuse_stream", rate=0.5), Fault(kind="close_stream", rate=0.02)],
     [Fault(kind="duplicate_update")],

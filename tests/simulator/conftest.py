@@ -75,8 +75,8 @@ class Desk:
         body = {"symbol": symbol, "qty": qty, "side": side, "type": "market", "time_in_force": "day", **more}
         return self.call("POST", "/v2/orders", json=body)
 
-    def bars(self, *symbols: str, **handlers: Callable[..., Any]) -> list[Any]:
-        """What the official data stream brings from now on."""
+    def bars(self, *symbols: str, prices: bool = False) -> list[Any]:
+        """What the official data stream brings from now on. prices: also trades and quotes."""
         stream = StockDataStream(KEY, KEY, url_override=self.alpaca.data_stream_url)
         seen: list[Any] = []
 
@@ -85,6 +85,9 @@ class Desk:
 
         stream.subscribe_bars(take, *symbols)
         stream.subscribe_updated_bars(take, *symbols)
+        if prices:
+            stream.subscribe_trades(take, *symbols)
+            stream.subscribe_quotes(take, *symbols)
         self._run(stream)
         self.until(lambda: self.alpaca.state()["sent"]["bars"]["listening"])
         return seen

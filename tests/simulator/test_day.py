@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from alpaca.data.models import Bar, Quote, Trade
 from alpaca.trading.enums import OrderSide, TimeInForce
 from alpaca.trading.requests import MarketOrderRequest
 
@@ -25,3 +26,15 @@ def test_an_order_for_the_opening_fills_there_and_the_streams_tell(start: Start)
     position = desk.trading.get_open_position("AAPL")
     assert float(position.avg_entry_price) == opening.open
     assert float(position.current_price) == opening.close
+
+
+def test_the_official_stream_hears_of_trades_and_quotes_before_their_bar(start: Start) -> None:
+    desk = start(spread=0.001)
+    heard = desk.bars("AAPL", prices=True)
+    sent = desk.step(at(9, 31))["sent"]["bars"]
+    desk.until(lambda: len(heard) == sent["messages"])
+    trade, quote, bar = heard
+    assert [type(item) for item in heard] == [Trade, Quote, Bar]
+    assert (trade.price, trade.timestamp) == (bar.close, at(9, 31))
+    assert quote.bid_price < bar.close < quote.ask_price
+    assert quote.timestamp == at(9, 31)

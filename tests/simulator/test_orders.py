@@ -168,6 +168,7 @@ REFUSED: list[tuple[dict[str, Any], int, int, str]] = [
     ({"side": "sell", "position_intent": "sell_to_close"}, 422, 42210000,
      "position intent mismatch, inferred: sell_to_open, specified: sell_to_close"),
     ({"extended_hours": True}, 422, 42210000, "extended hours order must be DAY limit orders"),
+    ({"extended_hours": True, "type": "limit", "limit_price": 9}, 422, 40010001, "extended_hours is not simulated"),
     ({"order_class": "bracket"}, 422, 40010001, "order_class bracket is not simulated"),
 ]  # fmt: skip
 
@@ -240,8 +241,8 @@ def test_limit_orders_wait_for_their_price(start: Start) -> None:
         symbol="AAPL", qty=5, side=OrderSide.BUY, time_in_force=TimeInForce.DAY, limit_price=round(price * 1.1, 2)
     )
     taken = desk.trading.submit_order(request)
-    low = place(desk, qty=5, type="limit", limit_price="1.5", extended_hours=True)
-    assert (low["limit_price"], low["type"], low["extended_hours"]) == ("1.5", "limit", True)
+    low = place(desk, qty=5, type="limit", limit_price="1.5", extended_hours=False)
+    assert (low["limit_price"], low["type"], low["extended_hours"]) == ("1.5", "limit", False)
     desk.step(at(10, 1))
     bar = desk.get("/v2/stocks/bars/latest", symbols="AAPL")["bars"]["AAPL"]
     assert float(desk.trading.get_order_by_id(taken.id).filled_avg_price or 0) == bar["o"]

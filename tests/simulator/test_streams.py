@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 import msgpack
@@ -13,7 +14,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from autotrader.simulator.faults import Fault, Faults
-from tests.simulator.conftest import KEY, SYMBOLS, Desk, Start, at
+from tests.simulator.conftest import KEY, MINUTE, SYMBOLS, Desk, Start, at
 from tests.simulator.protocol import check
 
 PACKED = {"Content-Type": "application/msgpack"}
@@ -98,6 +99,37 @@ def test_a_star_is_every_symbol(start: Start) -> None:
         subscribed(socket, bars=["*"], dailyBars=["AAPL"])
         desk.step(at(9, 31))
         assert [message["S"] for message in socket.hear()] == sorted([*SYMBOLS, "SPY"])
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_each_minute_has_a_last_trade_and_quote_at_the_close_of_its_bar(start: Start, packed: bool) -> None:
+    desk = start(spread=0.001)
+    with opened(desk, packed=packed) as socket:
+        subscribed(socket, trades=["AAPL"], quotes=["*"])
+        sent = desk.step(at(9, 32))["sent"]["bars"]
+        frames = [socket.hear() for _ in range(4)]
+    assert (sent["frames"], sent["messages"]) == (4, 2 * (1 + len(SYMBOLS) + 1))
+    rows = desk.get("/v2/stocks/bars", symbols="AAPL", timeframe="1Min", start="2019-02-11")["bars"]["AAPL"]
+    for bar, trades, quotes in zip(rows, frames[::2], frames[1::2], strict=True):
+        ends = datetime.fromisoformat(bar["t"]) + MINUTE
+        assert [(trade["S"], trade["p"]) for trade in trades] == [("AAPL", bar["c"])]
+        quote = quotes[0]
+        assert [message["S"] for message in quotes] == sorted([*SYMBOLS, "SPY"])
+        assert quote["bp"] < bar["c"] < quote["ap"]
+        assert {m["t"] if packed else datetime.fromisoformat(m["t"]) for m in (*trades, *quotes)} == {ends}
+    latest = desk.get("/v2/stocks/quotes/latest", symbols="AAPL")["quotes"]["AAPL"]
+    assert [quote[side] for side in ("bp", "ap")] == [latest[side] for side in ("bp", "ap")]
+
+
+def test_a_streamed_quote_may_lack_its_ask_or_be_old(start: Start) -> None:
+    desk = faulty(start, Fault(kind="zero_ask", symbol="AAPL"), Fault(kind="stale_quote", seconds=600))
+    with opened(desk) as socket:
+        subscribed(socket, quotes=["AAPL", "MSFT"])
+        desk.step(at(9, 31))
+        found = socket.hear()
+    assert [(quote["ap"] > 0, quote["t"]) for quote in found] == [
+        (False, "2019-02-11T14:21:00Z"), (True, "2019-02-11T14:21:00Z")
+    ]  # fmt: skip
 
 
 def test_the_daily_bar_follows_the_close(start: Start) -> None:
@@ -265,6 +297,7 @@ def test_a_mute_stream_answers_pings_and_says_nothing(start: Start) -> None:
         sent = desk.step(at(9, 33))["sent"]["bars"]
         assert (sent["connected"], sent["messages"]) == (True, 0)
         assert socket.connection.ping().wait(5)
+        socket.say({"action": "subscribe", "bars": ["MSFT"]})
         with pytest.raises(TimeoutError):
             socket.connection.recv(timeout=0.1)
 

@@ -185,8 +185,12 @@ class Connection:
 
     def _bound(self, client: Any) -> None:
         """Gives the client time-outs and the shared limit, and takes its retries away."""
+        from autotrader.plugins.alpaca.deadline import WholeAnswers
+
         client._retry = 0
         session = client._session
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, WholeAnswers())
         session.trust_env = not self.endpoints.local  # no proxy between us and this machine
         original = session.request
 
@@ -201,21 +205,15 @@ class Connection:
         session.request = request
 
     def _read(self, response: Any) -> None:
-        """The body, also of a server that sends it in drops: the time-out of a socket begins anew with each of them."""
-        from requests.exceptions import ReadTimeout, TooManyRedirects
+        """The body, so that a time-out shows as one; requests itself would call it a broken connection."""
+        from requests.exceptions import TooManyRedirects
         from urllib3.exceptions import HTTPError
 
-        until = time.monotonic() + self.settings.read_seconds  # sockets know no other clock
-        parts = []
         try:
-            while part := response.raw.read1(1 << 16, decode_content=True):
-                parts.append(part)
-                if time.monotonic() > until:
-                    raise ReadTimeout(f"the answer took longer than {self.settings.read_seconds:g} s")
+            response._content, response._content_consumed = response.raw.read(decode_content=True), True
         except (HTTPError, OSError):
             response.close()
             raise
-        response._content, response._content_consumed = b"".join(parts), True
         if 300 <= response.status_code < 400:  # the client would read the body as an answer
             raise TooManyRedirects(f"redirected to {response.headers.get('Location', 'nowhere')}")
 
