@@ -70,7 +70,10 @@ def config_folder(home: Path, config: Path | None) -> Path:
     own = home / "config"
     if (own / "strategy_params.yaml").exists():
         return own
-    print_error(f"no config/strategy_params.yaml in {home.resolve()}: using the packaged default configuration")
+    print_error(
+        f"no config/strategy_params.yaml in {home.resolve()}: using the packaged default configuration; "
+        "`autotrader init DIR` lays out a folder with one to edit"
+    )
     return PACKAGED_CONFIG
 
 
