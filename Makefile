@@ -13,7 +13,7 @@ SEEDS ?= 1000
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench bench-vectorbt soak bugs lock universe clean week weeks month
+.PHONY: help demo test check bench bench-vectorbt soak bugs lock universe clean week weeks month kills
 
 help:  ## What can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ weeks: $(INSTALLED)  ## A week over the wire with each of the broker's faults in
 
 month: $(INSTALLED)  ## A month of sessions over the wire with faults and kills, and what it costs
 	PYTHONPATH=.:tests $(BIN)/python -m tests.service.soak month
+
+kills: $(INSTALLED)  ## Whole days over the wire, each with the service killed dozens of times, to the same end
+	PYTHONPATH=.:tests $(BIN)/python -m tests.service.soak kills
 
 lock:  ## Resolve the dependencies of pyproject.toml into requirements.txt, with hashes
 	$(PYTHON) -m venv .venv-lock

@@ -62,20 +62,21 @@ class LivePrices:
         self._still: set[str] = set()  # symbols that seem not to be traded, as was said
         self._asked: datetime | None = None  # when bars could not be had
         self._waiting: datetime | None = None  # for the grace of a minute that is not complete
-        self._watched: frozenset[str] = frozenset()
+        self._watched: dict[str, datetime] = {}  # symbol -> since when its minutes are streamed
         self._watched_at = clock.now()
+        self._looked: set[str] = set()  # symbols whose last minute before they were streamed was asked for
         self.split_today: Collection[str] | None = None  # symbols of which a split takes effect; None: nobody knows
 
     # --- what streams ---------------------------------------------------------------------------------------------
 
     def watch(self, symbols: Collection[str]) -> None:
         """Whose minutes are to be streamed."""
-        wanted = frozenset(symbols)
-        if wanted != self._watched:
+        if set(symbols) != self._watched.keys():
+            now = self._clock.now()
             if not self._watched:
-                self._watched_at = self._clock.now()
-            self._watched = wanted
-            self._feed.watch(sorted(wanted))
+                self._watched_at = now
+            self._watched = {symbol: self._watched.get(symbol, now) for symbol in symbols}
+            self._feed.watch(sorted(self._watched))
 
     def minutes(self, symbols: Collection[str]) -> Sequence[tuple[int, Mapping[str, Bar]]]:
         """See Prices."""
@@ -130,6 +131,7 @@ class LivePrices:
         now = self._clock.now()
         ended = max(0, min(self._total, (now - self._opens) // MINUTE))
         graced = max(0, min(self._total, (now - self._grace - self._opens) // MINUTE))
+        self._look_back(symbols, ended, graced)
         for symbol in symbols:
             settled, bars = self._settled.get(symbol, 0), self._bars.get(symbol, {})
             while settled < ended and settled in bars:
@@ -143,6 +145,22 @@ class LivePrices:
         if least < ended:
             self._waiting = self._opens + (least + 1) * MINUTE + self._grace
         return least
+
+    def _look_back(self, symbols: Collection[str], ended: int, graced: int) -> None:
+        """After a start: a minute that ended before its symbol was streamed is asked for at once, not after the grace.
+
+        What is not there yet is waited for all the same.
+        """
+        end = self._opens + ended * MINUTE
+        late = [symbol for symbol in symbols if symbol in self._watched and end <= self._watched[symbol]]
+        new = [symbol for symbol in late if symbol not in self._looked]
+        if not new or ended == graced:
+            return
+        self._looked.update(new)
+        try:
+            self._take_in(self._feed.minute_bars(new, self._opens, end))
+        except FeedError as error:
+            log.info("the minutes before the start cannot be had yet: %s", error)
 
     def _ask(self, missing: Sequence[str], graced: int, now: datetime) -> None:
         """Asks for what is missing up to the minute `graced`. What cannot be had is gone without, and asked again."""

@@ -32,6 +32,7 @@ def main(home: Path, url: str, end: datetime, point: str = "", nth: int = 0) -> 
         if point in {name, "any"}:
             left -= 1
             if left == 0:
+                print(f"dies {name}", flush=True)
                 os.kill(os.getpid(), signal.SIGKILL)
 
     if point:
@@ -62,6 +63,10 @@ def main(home: Path, url: str, end: datetime, point: str = "", nth: int = 0) -> 
         pause.service = service
         pause.until(min(service.turn(), clock.now()))
         print(f"recovered {time.monotonic() - began:.3f}", flush=True)
+        book = service.desk.trader.book
+        ordered = {order.ordered.symbol for order in book.orders.values() if order.ordered.leg != "entry"}
+        for symbol in book.positions.keys() - ordered:
+            print(f"unprotected {symbol}", flush=True)
         while clock.now() < end:
             pause.until(min(service.turn(), end))
         service.turn()

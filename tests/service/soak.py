@@ -1,6 +1,7 @@
-"""Sessions over the wire, by hand: a week that must equal the demo's, a week with each fault, a month of all of them.
+"""Sessions over the wire, by hand: a week that must equal the demo's, a week with each fault, a month of all of them,
+and whole days of which each is killed dozens of times.
 
-python -m tests.service.soak week|weeks|month [SESSIONS] [FAULT ...]: `make week`, `make weeks`, `make month`.
+python -m tests.service.soak week|weeks|month [SESSIONS] [FAULT ...] | kills [DAYS]: `make week` and so on.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from autotrader.core.book import Book
 from autotrader.journal.store import Journal
 from autotrader.simulator.faults import Fault, Faults
 
+from .killing import End, end, kill_at_times, kill_every, play, sound
 from .wire import BUSY, CALENDAR, Wire, at, rows, shown
 
 ROOT = Path(__file__).parents[2]
@@ -177,6 +179,49 @@ def month(folder: Path, sessions: int, kills: int, seed: int = 1) -> bool:
     return not broken
 
 
+def kills(folder: Path, days: int) -> bool:
+    """A whole session with the nights around it, again and again: whether each came to the end of the undisturbed one.
+
+    From the scan of the evening before to the entries of the day after. Half of the days kill every process at the nth
+    point that it reaches, for n from 8 on, the others after some seconds.
+    """
+    until = at(CALENDAR.next_session(FIRST), 9, 50)
+    undisturbed: End | None = None
+    fine, died = True, Counter[str]()
+    for number in range(days + 1):
+        with Wire(folder / str(number), at(CALENDAR.previous_session(FIRST), 19, 59)) as wire:
+            wire.write_config(*BUSY)
+            began = time.monotonic()
+            if undisturbed is None:
+                where = list(filter(None, [play(wire, until)]))
+            elif number % 2:
+                where = kill_every(wire, until, 8 + number // 2)
+            else:
+                where = kill_at_times(wire, until, random.Random(number))
+            sound(wire)
+            found = end(wire)
+        undisturbed = undisturbed or found
+        died.update(each.split()[0] for each in where)
+        died.update(_stage(each) for each in where)
+        fine = fine and found == undisturbed
+        verdict = "the same end" if found == undisturbed else "ANOTHER END"
+        say(f"day {number}: {len(where)} kills, {len(found.trades)} trades, {len(found.fills)} fills, "
+            f"{time.monotonic() - began:.0f} s: {verdict}")  # fmt: skip
+        for ours, theirs in zip(found, undisturbed, strict=True):
+            if ours != theirs:
+                say(f"{ours}\n--- undisturbed:\n{theirs}")
+    say(f"killed at: {dict(sorted(died.items()))}")
+    return fine
+
+
+def _stage(where: str) -> str:
+    """What a service was about at the market's time at which it died."""
+    clock = where.rsplit(maxsplit=1)[-1]
+    bounds = (("09:25", "the night"), ("09:30", "the morning before the open"), ("10:00", "entries"),
+              ("16:00", "the day"), ("20:00", "the close and after"))  # fmt: skip
+    return next((name for bound, name in bounds if clock < bound), "the scan and after")
+
+
 def _process(wire: Wire, end: datetime, resident: list[int], lived: float | None) -> float:
     """Runs a process until END or for so many seconds, then kills it; seconds from its start until it had recovered."""
     began = time.monotonic()
@@ -278,6 +323,8 @@ def main(what: str, *more: str) -> int:
             fine = month(Path(folder), (sessions or [21])[0], 6)
         elif what == "weeks":
             fine = weeks(Path(folder), (sessions or [5])[0], kinds)
+        elif what == "kills":
+            fine = kills(Path(folder), (sessions or [20])[0])
         else:
             fine = week(Path(folder), (sessions or [5])[0])
     return 0 if fine else 1

@@ -101,6 +101,29 @@ def test_a_minute_that_lacks_a_bar_waits_for_the_grace_and_is_then_asked_for(sce
     assert scene.tape.asked == [(["B"], OPENS, OPENS + MINUTE)]
 
 
+def test_after_a_start_the_minute_that_has_just_ended_is_asked_for_at_once_and_otherwise_waited_for() -> None:
+    scene = Scene(OPENS + 2 * MINUTE)
+    scene.prices.watch(["A", "B"])
+    scene.tape.known = [bar("A", 0), bar("A", 1), bar("B", 0)]
+    assert scene.minutes("A") == [(0, {"A": 10.0}), (1, {"A": 10.0})]
+    assert len(scene.tape.asked) == 1
+    assert scene.minutes("A", "B") == [(0, {"B": 10.0})]
+    scene.tape.known.append(bar("B", 1))
+    assert scene.minutes("A", "B") == []
+    scene.clock.advance_to(OPENS + 2 * MINUTE + 5 * SECOND)
+    assert scene.minutes("A", "B") == [(1, {"B": 10.0})]
+
+
+def test_what_cannot_be_had_at_a_start_is_asked_for_again_after_the_grace() -> None:
+    scene = Scene(OPENS + 3 * MINUTE)
+    scene.prices.watch(["A"])
+    scene.tape.known, scene.tape.down = [bar("A", 0), bar("A", 2)], True
+    assert scene.minutes("A") == []
+    scene.tape.down = False
+    scene.clock.advance_to(OPENS + 3 * MINUTE + 15 * SECOND)
+    assert scene.minutes("A") == [(0, {"A": 10.0}), (2, {"A": 10.0})]
+
+
 def test_a_minute_without_a_trade_is_complete_without_its_bar_and_asked_for_once(scene: Scene) -> None:
     scene.clock.advance_to(OPENS + MINUTE + 5 * SECOND)
     scene.tape.queue = [bar("A", 0)]
