@@ -309,6 +309,12 @@ class Journal:
         for statement, row in self._pending:
             self._execute(statement, row)
 
+    def find_room(self) -> bool:
+        """Keeps room for bad times again, once the disk has it; whether it is there."""
+        if self.cramped:
+            self.cramped = not ballast.keep(self.path)
+        return not self.cramped
+
     # --- reading ------------------------------------------------------------------------------------------------
 
     def events(self) -> Iterator[Event]:

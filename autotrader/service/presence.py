@@ -61,9 +61,12 @@ class ServiceLock:
                 raise ServiceRunning(
                     f"a service runs in {self.path.parent.parent.resolve()} already ({who}); stop it first"
                 ) from None
-        os.ftruncate(file, 0)
-        os.pwrite(file, json.dumps({"pid": os.getpid(), "started_at": stamp(started_at)}).encode(), 0)
         self._file = file
+        try:
+            os.ftruncate(file, 0)
+            os.pwrite(file, json.dumps({"pid": os.getpid(), "started_at": stamp(started_at)}).encode(), 0)
+        except OSError as error:  # the disk is full: who holds the lock is only shown
+            log.warning("%s cannot be written: %s", self.path, error.strerror)
 
     def release(self) -> None:
         """Gives it back."""

@@ -513,9 +513,19 @@ class Service:
                           "see whether the broker has trouble; close positions there by hand if it lasts")  # fmt: skip
 
     def _watch_disk(self) -> None:
-        if self.desk.journal.cramped:
-            self._alerts.tell("critical", DISK, "the disk is full", "entries are off; exits are still recorded",
-                              "make room on the disk, then restart the service")  # fmt: skip
+        known = DISK in self._not_before
+        if not self.desk.journal.cramped or (known and not self._may_try(DISK)):
+            return
+        if known and self.desk.journal.find_room():
+            del self._not_before[DISK]
+            self._alerts.over(DISK)
+            self._alerts.tell("info", DISK, "the disk has room again", "entries are on, unless something else stands "
+                              "against them", "")  # fmt: skip
+            self._alerts.over(DISK)
+            return
+        self._try_later(DISK, MINUTE)
+        self._alerts.tell("critical", DISK, "the disk is full", "entries are off; exits are still recorded",
+                          "make room on the disk: entries come back by themselves")  # fmt: skip
 
     def _may_try(self, what: str) -> bool:
         at, now = self._not_before.get(what), self._clock.now()

@@ -253,7 +253,7 @@ def publisher(
 
     try:
         watch = Watch(system.watch.port, token(data), deployment.clock, system.watch.stale_seconds)
-    except WatchError as error:
+    except (WatchError, OSError) as error:
         tell("warning", "watch", str(error), "the service runs, without /health and /status", "then restart it")
         return lambda _: None
     stack.callback(watch.close)

@@ -55,9 +55,13 @@ def token(data: Path) -> str:
         if len(found) < 16:
             raise WatchError(f"{path} holds no token; remove it, and the next start makes one") from None
         return found
-    with os.fdopen(file, "w", encoding="ascii") as out:
-        made = secrets.token_urlsafe(32)
-        out.write(f"{made}\n")
+    made = secrets.token_urlsafe(32)
+    try:
+        with os.fdopen(file, "w", encoding="ascii") as out:
+            out.write(f"{made}\n")
+    except OSError:
+        path.unlink()  # the next start makes one
+        raise
     return made
 
 

@@ -184,16 +184,6 @@ def test_a_second_service_in_the_same_folder_says_so_and_ends(wire: Wire) -> Non
         wire.run(at(BEFORE, 20))
 
 
-def test_a_full_disk_stops_entries_and_is_told(wire: Wire) -> None:
-    with wire.service() as service:
-        wire.turn_until(service, at(HALF_DAY, 9, 28))
-        service.desk.journal.cramped = True
-        wire.turn_until(service, at(HALF_DAY, 9, 31))
-    assert wire.stages()[HALF_DAY, "enter:moo"].detail == "the disk is full"
-    assert "disk" in subjects(wire)
-    assert not entered(wire)
-
-
 def test_what_cannot_be_recorded_ends_the_service_and_nothing_is_sent(wire: Wire) -> None:
     with wire.service() as service:
         wire.turn_until(service, at(HALF_DAY, 9, 29))
