@@ -39,6 +39,10 @@ def build_app(simulator: Simulator, cut: Cut) -> ASGIApp:
     async def failed(_: Request, error: AutotraderError) -> Response:
         return answer({"code": 50010000, "message": str(error)}, 500)
 
+    @api.exception_handler(405)
+    async def not_so(_: Request, __: Exception) -> Response:
+        return answer({"message": "method not allowed."}, 405)
+
     @api.exception_handler(404)
     async def nowhere(_: Request, __: Exception) -> Response:
         return answer({"message": "endpoint not found."}, 404)

@@ -13,7 +13,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from autotrader.market.playback import MinuteBar
 from autotrader.simulator.data import Plan, bar_json
-from autotrader.simulator.streams import AUTHENTICATE_WITHIN, ERRORS, Link, Stream, close, read
+from autotrader.simulator.faults import STREAM_ERRORS
+from autotrader.simulator.streams import AUTHENTICATE_WITHIN, Link, Stream, close, read
 from autotrader.simulator.wire import Json, parse_time, stamp
 from autotrader.simulator.world import MinuteEnded
 
@@ -45,6 +46,9 @@ class BarStream(Stream):
     def asked(self, channel: str) -> Sequence[str]:
         """The symbols that are subscribed to on a channel; "*" is every one."""
         return () if self.link is None else self._channels.get(channel, ())
+
+    async def complain(self, socket: WebSocket, code: int) -> None:
+        await _tell(socket, self._msgpack, [error(code)])
 
     async def serve(self, socket: WebSocket, feed: str) -> None:
         if not await self.admit(socket):
@@ -96,7 +100,7 @@ class BarStream(Stream):
         if action not in ("subscribe", "unsubscribe"):
             return error(400)
         asked = {name: request[name] for name in CHANNELS if name in request}
-        if not asked or not all(isinstance(symbols, list) for symbols in asked.values()):
+        if not asked or not all(_are_symbols(symbols) for symbols in asked.values()):
             return error(410)
         channels = {name: list(symbols) for name, symbols in self._channels.items()}
         for name, symbols in asked.items():
@@ -155,7 +159,11 @@ class BarStream(Stream):
 
 
 def error(code: int) -> Json:
-    return {"T": "error", "code": code, "msg": ERRORS[code]}
+    return {"T": "error", "code": code, "msg": STREAM_ERRORS[code]}
+
+
+def _are_symbols(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(symbol, str) for symbol in value)
 
 
 def _without_last_trades(bar: MinuteBar) -> MinuteBar:

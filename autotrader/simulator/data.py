@@ -22,6 +22,7 @@ DELAY = timedelta(minutes=15)  # of what a basic plan sees of the consolidated t
 ADJUSTMENTS = frozenset({"raw", "split", "dividend", "spin-off", "all"})
 SPLITTING = frozenset({"split", "all"})
 TIMEFRAMES = {"1Day": "1Day", "1D": "1Day", "Day": "1Day", "1Min": "1Min", "1T": "1Min", "Min": "1Min"}
+FEEDS = ("sip", "iex")
 LATEST = ("bars", "quotes", "trades")
 
 
@@ -44,6 +45,8 @@ class BarsQuery:
         timeframe = TIMEFRAMES.get(query.get("timeframe", ""))
         if timeframe is None:
             raise ApiError(400, f"invalid timeframe: {query.get('timeframe', '')}")
+        refuse_unknown(query, "feed", FEEDS)
+        refuse_unknown(query, "sort", ("asc", "desc"))
         wanted = set(query.get("adjustment", "raw").split(","))
         if not wanted <= ADJUSTMENTS:
             raise ApiError(400, f"invalid adjustment: {query['adjustment']}")
@@ -233,6 +236,7 @@ class MarketData:
         return known
 
     def _refuse_feed(self, query: Mapping[str, str]) -> None:
+        refuse_unknown(query, "feed", FEEDS)
         if self.plan == "basic" and query.get("feed") == "sip":
             refuse_recent()
 
@@ -284,6 +288,11 @@ def symbols_of(query: Mapping[str, str]) -> list[str]:
     if not found:
         raise ApiError(400, "symbols is required")
     return list(dict.fromkeys(found))
+
+
+def refuse_unknown(query: Mapping[str, str], name: str, known: Container[str]) -> None:
+    if name in query and query[name] not in known:
+        raise ApiError(400, f"invalid {name}: {query[name]}")
 
 
 def refuse_recent() -> None:

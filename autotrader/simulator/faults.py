@@ -31,14 +31,30 @@ class Kind:
     place: what it may strike. request: each HTTP request; order: each order, when it is taken, filled or canceled;
     trade_updates, bars: each update or bar that would be sent; stream: each connection or frame; state: nothing, it
     holds while the fault is there.
-    request, seconds: where the fault names none. In a market that is stepped, a fill is a minute old when it is told.
+    request, seconds, code: where the fault names none; in a market that is stepped, a fill is a minute old when it is
+    told.
     """
 
     place: Place
     what: str
     request: str = "*"
     seconds: float = 30.0
+    code: int = 1006
 
+
+STREAM_ERRORS = {
+    400: "invalid syntax",
+    401: "not authenticated",
+    402: "auth failed",
+    403: "already authenticated",
+    404: "auth timeout",
+    405: "symbol limit exceeded",
+    406: "connection limit exceeded",
+    407: "slow client",
+    409: "insufficient subscription",
+    410: "invalid subscribe action",
+    500: "internal error",
+}
 
 KINDS: dict[str, Kind] = {
     "429": Kind("request", "too many requests, not carried out"),
@@ -73,6 +89,7 @@ KINDS: dict[str, Kind] = {
     "full_stream": Kind("stream", "error 406, connection limit exceeded, after authentication"),
     "mute_stream": Kind("stream", "from this frame on nothing is sent; the connection stays and pings are answered"),
     "close_stream": Kind("stream", "closed with `code`, 1006 for a lost connection"),
+    "stream_error": Kind("stream", "the error `code` instead of a frame (407: slow client), then closed", code=407),
     "halt": Kind("state", "the symbol does not trade"),
     "hard_to_borrow": Kind("state", "the symbol is not lent"),
     "stale_positions": Kind("state", "the position list does not have the fills of the last `seconds`", seconds=90),
@@ -112,7 +129,7 @@ class Fault(BaseModel):
     @classmethod
     def _usual(cls, given: Any) -> Any:
         kind = KINDS.get(str(given.get("kind"))) if isinstance(given, dict) else None
-        return given if kind is None else {"seconds": kind.seconds, **given}
+        return given if kind is None else {"seconds": kind.seconds, "code": kind.code, **given}
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -120,6 +137,8 @@ class Fault(BaseModel):
             raise ValueError(f"{self.kind} is no kind of fault; there are {', '.join(KINDS)}")
         if self.rate is not None and self.nth is not None:
             raise ValueError("rate and nth exclude each other")
+        if self.kind == "stream_error" and self.code not in STREAM_ERRORS:
+            raise ValueError(f"{self.code} is no error of the streams; there are {', '.join(map(str, STREAM_ERRORS))}")
         if self.kind.startswith("field_") and not self.field:
             raise ValueError(f"{self.kind} needs a field")
         return self

@@ -12,6 +12,8 @@ from typing import Any, Literal, get_args
 from autotrader.market.broker import FINAL, BrokerOrder, OrderRequest, OrderType, PositionIntent, Side, TimeInForce
 from autotrader.simulator.wire import ApiError, parse_time
 
+MOST_SHARES = 10**10  # more than any company has
+
 
 def read_order(body: Mapping[str, Any], name: str, inferred: Callable[[str, Side], PositionIntent]) -> OrderRequest:
     """POST /v2/orders. name: the client order id. inferred: the intent, where none is given. ApiError."""
@@ -21,6 +23,9 @@ def read_order(body: Mapping[str, Any], name: str, inferred: Callable[[str, Side
     force: TimeInForce = _one_of(body, "time_in_force", get_args(TimeInForce))
     if (body.get("order_class") or "simple") != "simple":
         raise ApiError(422, f"order_class {body['order_class']} is not simulated", 40010001)
+    for field in ("take_profit", "stop_loss", "trail_price", "trail_percent"):
+        if body.get(field) is not None:
+            raise ApiError(422, f"{field} is not simulated", 40010001)
     if body.get("extended_hours"):
         if (kind, force) != ("limit", "day"):
             raise ApiError(422, "extended hours order must be DAY limit orders", 42210000)
@@ -67,6 +72,9 @@ class OrderQuery:
         status = query.get("status", "open")
         if status not in ("open", "closed", "all"):
             raise ApiError(422, f"invalid status {status}", 40010001)
+        direction, side = query.get("direction", "desc"), query.get("side", "buy")
+        if direction not in ("asc", "desc") or side not in get_args(Side):
+            raise ApiError(422, f"invalid {'side' if direction in ('asc', 'desc') else 'direction'}", 40010001)
         by_id = [name for name in ("before_order_id", "after_order_id") if name in query]
         if len(by_id) > 1 or (by_id and ("after" in query or "until" in query)):
             raise ApiError(422, "before_order_id, after_order_id and after/until are mutually exclusive", 40010001)
@@ -83,7 +91,7 @@ class OrderQuery:
         return cls(
             status,  # type: ignore[arg-type]  # checked above
             limit,
-            query.get("direction", "desc") == "asc",
+            direction == "asc",
             frozenset(filter(None, query.get("symbols", "").split(","))),
             query.get("side"),
             after,
@@ -119,6 +127,8 @@ def _quantity(body: Mapping[str, Any], symbol: str) -> int:
     quantity = _decimal(body, "qty")
     if quantity is None or quantity <= 0:
         raise ApiError(422, "qty must be > 0", 40010001)
+    if quantity >= MOST_SHARES:
+        raise ApiError(422, "invalid qty", 40010001)
     if quantity != int(quantity):
         raise ApiError(403, f'asset "{symbol}" is not fractionable', 40310000)
     return int(quantity)

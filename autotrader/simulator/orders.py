@@ -80,7 +80,7 @@ class Orders:
     def submit(self, body: Mapping[str, Any]) -> Json:
         """Takes an order. The answer is the order as it was accepted, whatever becomes of it."""
         now, exchange = self._world.now, self._world.exchange
-        if body.get("client_order_id") in self._by_client_id:  # before all else: the order exists
+        if str(body.get("client_order_id")) in self._by_client_id:  # before all else: the order exists
             raise ApiError(422, "client_order_id must be unique", 40010001)
         self._refuse_blocked()
         if not self._world.history.knows(str(body.get("symbol"))):

@@ -17,18 +17,6 @@ Name = Literal["trade_updates", "bars"]
 
 AUTHENTICATE_WITHIN = 10.0
 SLOW_AFTER = 10.0  # seconds a client may not read before it is dropped
-ERRORS = {
-    400: "invalid syntax",
-    401: "not authenticated",
-    402: "auth failed",
-    403: "already authenticated",
-    404: "auth timeout",
-    405: "symbol limit exceeded",
-    406: "connection limit exceeded",
-    407: "slow client",
-    409: "insufficient subscription",
-    410: "invalid subscribe action",
-}
 
 Drop = Callable[[WebSocket], None]  # cuts the connection without a word
 
@@ -75,6 +63,10 @@ class Stream:
         """Whether the connection has asked for anything."""
         raise NotImplementedError
 
+    async def complain(self, socket: WebSocket, code: int) -> None:
+        """Sends an error."""
+        raise NotImplementedError
+
     async def admit(self, socket: WebSocket) -> bool:
         """Whether the handshake is answered with a connection."""
         if self.faults.strike("refuse_stream", self.name, stream=self.name):
@@ -84,7 +76,7 @@ class Stream:
         return True
 
     def knows(self, key: object, secret: object) -> bool:
-        return isinstance(key, str) and self.keys.get(key) == secret
+        return isinstance(key, str) and key in self.keys and self.keys[key] == secret
 
     def full(self) -> bool:
         """Whether there is a connection already, or a fault says so."""
@@ -107,6 +99,12 @@ class Stream:
             return
         if link.mute or self.faults.strike("mute_stream", self.name, stream=self.name):
             link.mute = True
+            return
+        wrong = self.faults.strike("stream_error", self.name, stream=self.name)
+        if wrong is not None:
+            self.detach(link)
+            await self.complain(link.socket, wrong.code)
+            await close(link.socket)
             return
         closing = self.faults.strike("close_stream", self.name, stream=self.name)
         if closing is not None:

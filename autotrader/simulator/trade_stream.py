@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from autotrader.simulator.streams import AUTHENTICATE_WITHIN, ERRORS, Link, Stream, close, read
+from autotrader.simulator.faults import STREAM_ERRORS
+from autotrader.simulator.streams import AUTHENTICATE_WITHIN, Link, Stream, close, read
 from autotrader.simulator.wire import Json
 
 
@@ -22,6 +23,9 @@ class TradeStream(Stream):
     def wanted(self) -> bool:
         return self._listening
 
+    async def complain(self, socket: WebSocket, code: int) -> None:
+        await self._say(socket, {"action": "error", "data": {"error_message": STREAM_ERRORS[code]}})
+
     async def serve(self, socket: WebSocket) -> None:
         if not await self.admit(socket):
             return
@@ -30,7 +34,7 @@ class TradeStream(Stream):
             if not await self._authenticate(socket):
                 return
             if self.full():
-                await self._say(socket, {"action": "error", "data": {"error_message": ERRORS[406]}})
+                await self.complain(socket, 406)
                 return
             link = self.attach(socket)
             self._listening = False
@@ -87,10 +91,12 @@ class TradeStream(Stream):
         try:
             request = await asyncio.wait_for(_read_json(socket), AUTHENTICATE_WITHIN)
         except TimeoutError:
-            await self._say(socket, {"action": "error", "data": {"error_message": ERRORS[404]}})
+            await self.complain(socket, 404)
             return False
         request = request or {}
-        action, data = request.get("action"), request.get("data") or {}
+        action, data = request.get("action"), request.get("data")
+        if not isinstance(data, dict):
+            data = {}
         key, secret = data.get("key_id", request.get("key")), data.get("secret_key", request.get("secret"))
         allowed = action in ("authenticate", "auth") and self.knows(key, secret)
         status = "authorized" if allowed else "unauthorized"

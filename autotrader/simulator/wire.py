@@ -13,6 +13,8 @@ from starlette.responses import Response
 
 Json = dict[str, Any]
 
+FIRST, LAST = datetime(1970, 1, 2, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
+
 
 class ApiError(Exception):
     """A request that is answered with an error. code: None where the body has none. more: further members of it."""
@@ -48,8 +50,13 @@ def money(value: Decimal | float | int | None, digits: int = 6) -> str | None:
 
 
 def parse_time(text: str) -> datetime:
-    """An RFC 3339 time or a date, which is its midnight in UTC. ValueError."""
+    """An RFC 3339 time or a date, which is its midnight in UTC. ValueError.
+
+    What lies before or after all markets is moved to where every zone still has a date for it.
+    """
     at = datetime.fromisoformat(text.strip().replace("Z", "+00:00").replace(" ", "+"))
+    if not FIRST.year <= at.year < LAST.year:
+        at = FIRST if at.year < FIRST.year else LAST
     return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
 
 

@@ -626,6 +626,17 @@ def test_a_bar_on_a_day_without_a_session_is_refused(script: Script, patience: P
         feed(script, patience).daily_bars(["A"], date(2024, 3, 4), 5)
 
 
+@pytest.mark.parametrize(
+    "body",
+    [[], {"bars": [1]}, {"bars": {"A": 5}}, {"bars": {"A": [1]}}, {"bars": {}, "next_page_token": ["more"]}],
+    ids=str,
+)
+def test_a_page_that_is_none_is_refused(script: Script, patience: Patience, body: Any) -> None:
+    script.then(says(200, body))
+    with pytest.raises(FeedError):
+        feed(script, patience).daily_bars(["A"], date(2024, 3, 4), 5)
+
+
 def test_pages_that_never_end_are_noticed(script: Script, patience: Patience) -> None:
     script.then(says(200, {"bars": {}, "next_page_token": "same"}))
     with pytest.raises(FeedError, match="again and again"):

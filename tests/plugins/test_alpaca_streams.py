@@ -227,7 +227,7 @@ def test_what_a_server_said_before_it_closed_is_said() -> None:
             assert "connection limit exceeded" in stream.trouble
 
 
-@pytest.mark.parametrize("frame", [b"{nonsense", b"null", b'{"stream": "trade_updates", "data": null}'])
+@pytest.mark.parametrize("frame", [b"{nonsense", b"null", b"[" * 100_000, b'{"stream": "trade_updates", "data": null}'])
 def test_a_report_that_cannot_be_read_counts_as_missed_and_the_next_one_comes(frame: bytes) -> None:
     def play(socket: ServerConnection) -> None:
         welcome(server, socket)
@@ -256,6 +256,26 @@ def test_a_broker_tells_of_every_report_that_it_could_not_read() -> None:
         assert broker.link() == Link(live=True, breaks=0)
         assert [update.order.client_order_id for update in broker.updates()] == ["b"]
         assert broker.link() == Link(live=True, breaks=1)
+
+
+def test_whatever_ends_a_connection_it_is_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def play(socket: ServerConnection) -> None:
+        welcome(server, socket)
+        socket.send(report(str(len(server.said))))
+        stay(server, socket)
+
+    def broken(self: TradeUpdates, message: Any) -> bool:
+        if message["data"]["order"]["client_order_id"] == "1":
+            raise RuntimeError("a mistake of our own")
+        return take(self, message)
+
+    take = TradeUpdates._take
+    monkeypatch.setattr(TradeUpdates, "_take", broken)
+    server = Server(play)
+    with trading(server) as stream:
+        until(lambda: stream.messages == 1 and stream.connections == 2)
+        assert names(stream) == ["2"]
+        assert stream.breaks == 1
 
 
 def test_a_server_that_stops_answering_is_given_up_though_the_socket_is_open() -> None:
@@ -471,14 +491,15 @@ def test_one_bad_bar_costs_the_others_in_its_frame_nothing() -> None:
     def play(socket: ServerConnection) -> None:
         greet(server, socket)
         server.hear(socket)
-        socket.send(json.dumps([minute("A"), {**minute("B"), "o": None}, "nonsense", {"T": "?"}, minute("C")]))
+        socket.send(json.dumps([minute("A"), {**minute("B"), "o": None}, {**minute("B"), "o": 10**400},
+                                "nonsense", {"T": "?"}, minute("C")]))  # fmt: skip
         server.hear(socket, 5)
 
     server = Server(play)
     with bars(server, "A", "B", "C") as stream:
-        until(lambda: stream.messages == 5)
+        until(lambda: stream.messages == 6)
         assert [bar.symbol for bar in stream.drain()] == ["A", "C"]
-        assert stream.breaks == 2
+        assert stream.breaks == 3
 
 
 def test_silence_in_a_session_opens_the_stream_again_and_outside_of_it_does_not() -> None:

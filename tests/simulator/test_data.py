@@ -105,7 +105,7 @@ def test_the_minutes_of_a_day_make_its_bar(start: Start) -> None:
 
 BAD = (
     {"timeframe": "3Fortnights"}, {"adjustment": "all,none"}, {"limit": 10_001}, {"limit": "many"}, {"start": "soon"},
-    {"end": "2018-01-01"}, {"page_token": "?"}, {"symbols": ""},
+    {"end": "2018-01-01"}, {"page_token": "?"}, {"symbols": ""}, {"feed": "otc"}, {"sort": "up"},
 )  # fmt: skip
 
 
@@ -114,6 +114,14 @@ def test_bad_queries_are_a_400(start: Start) -> None:
     for query in BAD:
         given = {"symbols": "AAPL", "timeframe": "1Day", "start": "2019-02-01", **query}
         assert desk.call("GET", "/v2/stocks/bars", params=given).status_code == 400, query
+
+
+@pytest.mark.parametrize("timeframe", ["1Day", "1Min"])
+def test_a_time_before_all_markets_is_before_the_first_bar(start: Start, timeframe: str) -> None:
+    desk = start()
+    for first in ("0001-01-01", "0001-01-01T00:00:00+23:00"):
+        given = {"symbols": "AAPL", "timeframe": timeframe, "start": first, "end": "9999-12-31", "limit": 1}
+        assert desk.get("/v2/stocks/bars", **given)["bars"]["AAPL"][0]["t"][:10] == "2018-01-02"
 
 
 def test_before_the_open_the_latest_price_is_what_the_session_opens_with(start: Start) -> None:

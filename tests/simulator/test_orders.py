@@ -167,6 +167,9 @@ REFUSED: list[tuple[dict[str, Any], int, int, str]] = [
      "position intent mismatch, inferred: buy_to_open, specified: buy_to_close"),
     ({"side": "sell", "position_intent": "sell_to_close"}, 422, 42210000,
      "position intent mismatch, inferred: sell_to_open, specified: sell_to_close"),
+    ({"take_profit": {"limit_price": 900}}, 422, 40010001, "take_profit is not simulated"),
+    ({"trail_percent": 1}, 422, 40010001, "trail_percent is not simulated"),
+    ({"qty": "1e400"}, 422, 40010001, "invalid qty"),
     ({"extended_hours": True}, 422, 42210000, "extended hours order must be DAY limit orders"),
     ({"extended_hours": True, "type": "limit", "limit_price": 9}, 422, 40010001, "extended_hours is not simulated"),
     ({"order_class": "bracket"}, 422, 40010001, "order_class bracket is not simulated"),
@@ -312,7 +315,8 @@ def test_orders_are_listed_as_asked(start: Start) -> None:
     assert listed(status="all", after_order_id=ids[2]) == [4, 3]
     assert listed(status="all", before_order_id=ids[2], direction="asc") == [0, 1]
     assert desk.call("GET", f"/v2/orders?after_order_id={ids[0]}&after=2019-02-11").status_code == 422
-    assert desk.call("GET", "/v2/orders?limit=501").status_code == 422
+    for query in ("limit=501", "direction=up", "side=both"):
+        assert desk.call("GET", f"/v2/orders?{query}").status_code == 422, query
     assert desk.call("GET", "/v2/orders:by_client_order_id?client_order_id=none").status_code == 404
 
 

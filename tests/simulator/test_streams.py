@@ -167,7 +167,7 @@ def test_errors_have_alpacas_codes(start: Start) -> None:
     desk = start()
     for message, code in (
         ({"action": "auth", "key": KEY, "secret": "wrong"}, 402), ({"action": "subscribe", "bars": ["AAPL"]}, 401),
-        ("nonsense", 400),
+        ({"action": "auth", "key": "nobody"}, 402), ("nonsense", 400),
     ):  # fmt: skip
         with opened(desk) as socket:
             socket.hear()
@@ -178,6 +178,8 @@ def test_errors_have_alpacas_codes(start: Start) -> None:
         assert socket.ask(AUTH)[0]["code"] == 403
         assert socket.ask({"action": "dance"})[0]["code"] == 400
         assert socket.ask({"action": "subscribe"})[0]["code"] == 410
+        assert socket.ask({"action": "subscribe", "bars": "MSFT"})[0]["code"] == 410
+        assert socket.ask({"action": "subscribe", "bars": [{}]})[0]["code"] == 410
         assert socket.ask({"action": "subscribe", "bars": [f"S{i}" for i in range(30)]})[0]["code"] == 405
         assert socket.ask({"action": "subscribe", "bars": ["MSFT"]})[0]["bars"] == ["AAPL", "MSFT"]
     with opened(desk, "/v2/sip") as socket:
@@ -239,10 +241,16 @@ def test_nothing_is_told_to_who_does_not_listen_or_has_wrong_keys(start: Start) 
         assert socket.ask({"action": "auth", "key": KEY, "secret": "wrong"})["data"]["status"] == "unauthorized"
         socket.ends()
     with opened(desk, "/stream") as socket:
+        assert socket.ask({"action": "authenticate", "data": [KEY]})["data"]["status"] == "unauthorized"
+        socket.ends()
+    with opened(desk, "/stream") as socket:
         socket.ask(AUTH)
         desk.order()
         assert desk.alpaca.state()["sent"]["trade_updates"]["messages"] == 0
-        assert socket.ask({"action": "sing"})["data"]["error_message"] == "invalid action"
+        for data in ([], {"streams": 1}, None):
+            assert socket.ask({"action": "listen", "data": data})["data"]["error_message"] == "invalid action"
+        for message in ({"action": "sing"}, [LISTEN]):
+            assert socket.ask(message)["data"]["error_message"] == "invalid action"
         socket.ask(LISTEN)
         desk.order("MSFT")
         assert socket.hear()["data"]["order"]["symbol"] == "MSFT"
@@ -288,6 +296,22 @@ def test_a_stream_is_closed_or_lost(start: Start, code: int) -> None:
         subscribed(socket, bars=["AAPL"])
         desk.step(at(9, 33))
         assert socket.hear()[0]["t"] == "2019-02-11T14:32:00Z"
+
+
+def test_a_stream_says_what_is_wrong_and_closes(start: Start) -> None:
+    others = Fault(kind="stream_error", code=500, stream="trade_updates")
+    desk = faulty(start, Fault(kind="stream_error", stream="bars"), others)
+    with opened(desk) as socket:
+        subscribed(socket, bars=["AAPL"])
+        desk.step(at(9, 31))
+        assert socket.hear() == [{"T": "error", "code": 407, "msg": "slow client"}]
+        socket.ends()
+    with opened(desk, "/stream") as socket:
+        socket.ask(AUTH)
+        socket.ask(LISTEN)
+        desk.order()
+        assert socket.hear() == {"action": "error", "data": {"error_message": "internal error"}}
+        socket.ends()
 
 
 def test_a_mute_stream_answers_pings_and_says_nothing(start: Start) -> None:

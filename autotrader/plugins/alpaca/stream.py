@@ -157,6 +157,9 @@ class Stream(ABC):
                     await self._connected()
                 except (StreamError, WebSocketException, OSError, TimeoutError) as error:
                     self.trouble = redact(f"{type(error).__name__}: {error}".removeprefix("StreamError: "))
+                except Exception as error:  # a mistake of our own; a stream that ended for good is worse
+                    self.trouble = redact(f"{type(error).__name__}: {error}")
+                    log.error("%s stream: it was given up by mistake", self._name, exc_info=error)
                 if self.live:
                     self.live = False
                     self._went_live.clear()
@@ -239,7 +242,7 @@ class Stream(ABC):
             for message in _messages(frame):
                 try:
                     is_data = self._take(message)
-                except (KeyError, TypeError, ValueError, AttributeError) as error:
+                except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
                     log.warning("%s stream: a message that cannot be read (%s)", self._name, type(error).__name__)
                     self.breaks += 1  # it may have reported something
                     is_data = True
@@ -273,6 +276,6 @@ def _messages(frame: str | bytes) -> Sequence[Any]:
     """What a frame holds; text and binary frames alike hold JSON."""
     try:
         read = json.loads(frame)
-    except ValueError:
+    except (ValueError, RecursionError):
         return [None]
     return read if isinstance(read, list) else [read]

@@ -52,6 +52,7 @@ _STATUS: Mapping[str, OrderStatus] = {
     "replaced": "canceled",
 }
 _FILLS = frozenset({"fill", "partial_fill"})
+_MOST_SHARES = 10**12
 
 
 class Unreadable(Exception):
@@ -72,12 +73,17 @@ def row(body: Any) -> Row:
     raise Unreadable("the answer is no object")
 
 
+def part(body: Row, name: str) -> Row:
+    """An object within the body; empty where it is not there."""
+    found = body.get(name)
+    return {} if found is None else row(found)
+
+
 def text(source: Row, *names: str) -> str:
     """The first of these fields that is there."""
     for name in names:
-        value = source.get(name)
-        if value not in {None, ""}:
-            return str(value)
+        if (value := _value(source, name)) is not None:
+            return value
     raise Unreadable(f"the answer has no {' or '.join(names)}")
 
 
@@ -94,12 +100,18 @@ def moment(source: Row, *names: str) -> datetime:
         raise Unreadable(f'{names[0]} is "{value}", not a time') from error
     if at.utcoffset() is None:
         raise Unreadable(f'{names[0]} is "{value}", without a zone')
-    return at.astimezone(UTC)
+    try:
+        return at.astimezone(UTC)
+    except OverflowError as error:
+        raise Unreadable(f'{names[0]} is "{value}", at the end of time') from error
 
 
 def shares(value: Any) -> int:
     """Whole shares. A fraction, which is never ours, is rounded up so that no comparison takes it for a whole."""
-    return int(_decimal(str(value or 0), "quantity").quantize(Decimal(1), ROUND_UP))
+    found = _decimal(str(value or 0), "quantity")
+    if abs(found) > _MOST_SHARES:
+        raise Unreadable(f'quantity is "{found}", which no account holds')
+    return int(found.quantize(Decimal(1), ROUND_UP))
 
 
 def account(source: Row) -> BrokerAccount:
@@ -120,7 +132,7 @@ def position(source: Row) -> BrokerPosition:
 
 def order(source: Row) -> BrokerOrder:
     """An order. Type and time in force are the broker's words, also where an order by hand has others than ours."""
-    average, stop = source.get("filled_avg_price"), source.get("stop_price")
+    average, stop = _value(source, "filled_avg_price"), _value(source, "stop_price")
     filled = shares(source.get("filled_qty"))
     return BrokerOrder(
         text(source, "client_order_id"),
@@ -130,11 +142,11 @@ def order(source: Row) -> BrokerOrder:
         _status(text(source, "status"), filled),
         moment(source, "submitted_at", "created_at"),
         filled,
-        None if average in {None, ""} or not filled else _decimal(str(average), "filled_avg_price"),
+        None if average is None or not filled else _decimal(average, "filled_avg_price"),
         cast("OrderType", str(source.get("type") or source.get("order_type") or "market")),
         cast("TimeInForce", str(source.get("time_in_force") or "day")),
-        None if stop in {None, ""} else _decimal(str(stop), "stop_price"),
-        source.get("reject_reason") or None,
+        None if stop is None else _decimal(stop, "stop_price"),
+        _value(source, "reject_reason"),
     )
 
 
@@ -157,7 +169,7 @@ def update(source: Row) -> OrderUpdate:
     at = moment(source, "timestamp", "at")
     inner = row(source.get("order"))
     reported = order(inner)
-    if source.get("event") not in _FILLS:
+    if _value(source, "event") not in _FILLS:
         return OrderUpdate(at, reported)
     execution = Execution(
         reported.client_order_id,
@@ -192,10 +204,16 @@ def lends(source: Row) -> bool | None:
     return None if shortable is None or easy is None else bool(easy)
 
 
+def _value(source: Row, name: str) -> str | None:
+    """A field's text or number as text; None where it is neither, or empty."""
+    value = source.get(name)
+    return str(value) if isinstance(value, str | int | float) and value != "" else None
+
+
 def _status(word: str, filled: int) -> OrderStatus:
     status = _STATUS.get(word)
     if status is None:
-        log.warning('the broker gives an order the unknown status "%s": taken for open', word)
+        log.warning('the broker gives an order the unknown status "%.30s": taken for open', word)
         status = "accepted"
     return "partially_filled" if filled and status in {"accepted", "new"} else status
 

@@ -131,8 +131,10 @@ class AlpacaFeed:
                 "limit": _ACTIONS_A_PAGE,
             }
             for body in self._bodies("/corporate-actions", params, SOON, api_version="v1"):
-                actions = body.get("corporate_actions") or {}
-                for row in (row for kind in _SPLITS for row in actions.get(kind) or ()):
+                with _readable():
+                    actions = wire.part(body, "corporate_actions")
+                    rows = [row for kind in _SPLITS for row in wire.rows(actions.get(kind) or [])]
+                for row in rows:
                     if row.get("ex_date") == session.isoformat():
                         split = _split(row, session)
                         found[split.symbol] = split
@@ -237,11 +239,10 @@ class AlpacaFeed:
             more = {**params, "adjustment": "split", "limit": _ROWS_A_PAGE}
             asked = set(some)
             for body in self._bodies("/stocks/bars", {**more, "symbols": ",".join(some)}, patience):
-                for symbol, bars in (body.get("bars") or {}).items():
-                    if symbol in asked and bars:
-                        with _readable():
-                            found = wire.rows(bars)
-                        yield symbol, found
+                with _readable():
+                    found = {name: wire.rows(bars) for name, bars in wire.part(body, "bars").items() if bars}
+                for symbol in asked & found.keys():
+                    yield symbol, found[symbol]
 
     def _bodies(self, path: str, params: Mapping[str, Any], patience: Patience, **more: Any) -> Iterator[wire.Row]:
         """Page after page, until there is no token, or one that was there before."""
@@ -252,6 +253,8 @@ class AlpacaFeed:
             token = body.get("next_page_token")
             if not token:
                 return
+            if not isinstance(token, str):
+                raise FeedError(f"Alpaca gives a page of {path} a token that cannot be read")
             if token in seen:
                 raise FeedError(f"Alpaca gives the same page of {path} again and again")
             seen.add(token)
@@ -298,7 +301,7 @@ def _numbers(bar: wire.Row) -> tuple[float, float, float, float, float] | None:
     """open, high, low, close, volume; None where one is missing or no number: a bar is whole or absent."""
     try:
         found = float(bar["o"]), float(bar["h"]), float(bar["l"]), float(bar["c"]), float(bar["v"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
     return found if all(map(math.isfinite, found)) else None
 
@@ -329,7 +332,7 @@ def _stamped(source: Any, *names: str) -> tuple[Any, ...] | None:
     try:
         at = wire.moment(source, "t")
         prices = [float(source[name]) for name in names]
-    except (wire.Unreadable, KeyError, TypeError, ValueError):
+    except (wire.Unreadable, KeyError, TypeError, ValueError, OverflowError):
         return None
     return (at, *prices) if all(price > 0 and math.isfinite(price) for price in prices) else None
 
@@ -338,7 +341,7 @@ def _split(row: Mapping[str, Any], session: date) -> ShareSplit:
     try:
         ratio = Fraction(Decimal(str(row["new_rate"]))) / Fraction(Decimal(str(row["old_rate"])))
         return ShareSplit(str(row["symbol"]), session, ratio.numerator, ratio.denominator)
-    except (KeyError, ArithmeticError) as error:
+    except (KeyError, ValueError, ArithmeticError) as error:
         raise FeedError(f"Alpaca has a split without its rates: {dict(row)}") from error
 
 
