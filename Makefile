@@ -36,6 +36,7 @@ bench: $(INSTALLED)  ## Measure against bare TA-Lib, numpy and Python, and hold 
 	$(BIN)/python benchmarks/bench_rules.py --check
 	$(BIN)/python benchmarks/bench_validate.py --check
 	$(BIN)/python benchmarks/bench_backtest.py --check
+	$(BIN)/python benchmarks/bench_alpaca.py --check
 
 bench-vectorbt: $(INSTALLED)  ## The backtest's benchmark, beside vectorbt in an environment of its own
 	test -x .venv-vectorbt/bin/python || $(PYTHON) -m venv .venv-vectorbt
@@ -51,8 +52,8 @@ bugs: $(INSTALLED)  ## Plant bugs one at a time and count the seeds until each i
 week: $(INSTALLED)  ## A week of sessions over the wire, which must equal the demo's
 	PYTHONPATH=.:tests $(BIN)/python -m tests.service.soak week
 
-weeks: $(INSTALLED)  ## A week over the wire with each of the broker's faults in turn
-	PYTHONPATH=.:tests $(BIN)/python -m tests.service.soak weeks
+weeks: $(INSTALLED)  ## A week over the wire with each of the broker's faults in turn, or: make weeks FAULTS="halt 429"
+	PYTHONPATH=.:tests $(BIN)/python -m tests.service.soak weeks $(FAULTS)
 
 month: $(INSTALLED)  ## A month of sessions over the wire with faults and kills, and what it costs
 	PYTHONPATH=.:tests $(BIN)/python -m tests.service.soak month

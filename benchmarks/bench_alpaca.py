@@ -1,5 +1,5 @@
 """The plugins of Alpaca against the simulated one, in a process of its own: the night's bars, the morning's prices, and
-how long it takes from a bar that is sent to the order that it leads to.
+how long it takes from a bar that is sent to the order of the exit that it leads to.
 
 .venv/bin/python benchmarks/bench_alpaca.py [--check]
 
@@ -16,8 +16,10 @@ import statistics
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from itertools import pairwise
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,18 +30,29 @@ from harness import Report
 from websockets.sync.client import connect
 
 from autotrader.clock import NEW_YORK, Calendar, VirtualClock
-from autotrader.market.broker import BrokerOptions, OrderRequest
-from autotrader.market.feed import FeedOptions
+from autotrader.core import events as ev
+from autotrader.core.exits import Day
+from autotrader.core.trader import Trader
+from autotrader.execution.day import TradingDay
+from autotrader.execution.desk import Desk
+from autotrader.execution.orders import log_only
+from autotrader.journal.store import Journal
+from autotrader.market.broker import BrokerOptions, BrokerOrder, OrderRequest
+from autotrader.market.feed import FeedOptions, StreamedBar
 from autotrader.market.universe import load_universe
 from autotrader.plugins.brokers.alpaca import AlpacaBroker
 from autotrader.plugins.feeds.alpaca import AlpacaFeed
 from autotrader.secrets import KEY_ID, SECRET_KEY, Secrets
+from autotrader.service.live import LivePrices
 from autotrader.settings import SystemSettings
+from autotrader.simulator.simulator import Simulator, SimulatorOptions
+from autotrader.validation.load import PACKAGED_CONFIG, Configuration, load_files
 
 SESSION, SESSIONS = date(2019, 2, 11), 250
 CANDIDATES = 12
 BARS = 40
 MOST_REQUESTS = 15
+TARGET_ATR = 1.0
 KEY = "SIMULATED"
 HEADERS = {"APCA-API-KEY-ID": KEY, "APCA-API-SECRET-KEY": KEY}
 MINUTE = timedelta(minutes=1)
@@ -55,9 +68,8 @@ def at(hour: int, minute: int = 0) -> datetime:
 def serve(pipe: Pipe, start: datetime) -> None:
     """Does what it is told through the pipe. Every moment is of the clock that all processes of a machine share."""
     from autotrader.simulator.server import SimulatedAlpaca
-    from autotrader.simulator.simulator import SimulatorOptions
 
-    alpaca = SimulatedAlpaca(SimulatorOptions(start=start, rate_limit=200))
+    alpaca = SimulatedAlpaca(SimulatorOptions(start=start, rate_limit=200, plan="plus"))
     simulator = alpaca.simulator
     sent: list[float] = []
     received: list[float] = []
@@ -90,14 +102,14 @@ class Market:
     clock: VirtualClock
 
     def step(self, to: datetime) -> tuple[list[float], list[float]]:
+        self.clock.advance_to(to)  # first, since a bar that comes belongs to a minute that has ended
         self.pipe.send(to)
         times: tuple[list[float], list[float]] = self.pipe.recv()
-        self.clock.advance_to(to)
         return times
 
 
 def system(market: Market) -> SystemSettings:
-    return SystemSettings.model_validate({"alpaca": {"url": market.url}})
+    return SystemSettings.model_validate({"alpaca": {"url": market.url, "stream_symbols": BARS}})
 
 
 # --- what is measured -----------------------------------------------------------------------------------------------
@@ -119,8 +131,8 @@ def night(market: Market, secrets: Secrets, report: Report) -> bool:
     (seconds, cpu), (bare_seconds, bare_cpu) = min(took), min(bare)
     print(f"nightly fetch, {len(symbols)} symbols x {SESSIONS} bars, limit on: "
           f"{seconds:.2f} s, {cpu:.2f} s of it our own work; {requests} requests")  # fmt: skip
-    report.add("nightly fetch, by the clock, against barely", seconds, bare_seconds, 2.5)
-    report.add("the same, CPU time of the client", cpu, bare_cpu, 2.5)
+    report.add("nightly fetch, by the clock, against barely", seconds, bare_seconds, 2.0)
+    report.add("the same, CPU time of the client", cpu, bare_cpu, 2.0)
     before = time.monotonic()
     quotes = feed.quotes(symbols[:CANDIDATES])
     seconds_of_prices = time.monotonic() - before
@@ -144,70 +156,152 @@ def barely_fetched(market: Market, symbols: list[str]) -> None:
             query["page_token"] = token
 
 
-def reaction(market: Market, secrets: Secrets) -> float:
-    """A bar a second; each leads to an order at once. The parts: to the queue, to the loop, to the server.
+@dataclass(frozen=True)
+class Held:
+    """A position that the default rules leave at the end of one bar, and of none before it. entry: a price."""
+
+    symbol: str
+    entry: float
+    atr: float
+
+
+def held_until(minutes: Sequence[int]) -> list[Held]:
+    """One position for each of these minutes of the session, whose close takes it beyond its target."""
+    rows = Simulator(SimulatorOptions(start=at(10))).world.history
+    symbols = [member.symbol for member in load_universe()]
+    rows.prepare(SESSION, symbols)
+    closes = {symbol: [bar.close for bar in rows.minutes(SESSION, symbol).values()] for symbol in symbols}
+    found: list[Held] = []
+    for minute in minutes:
+        symbol = next(s for s, path in closes.items() if len(path) == 390 and path[minute] > max(path[:minute]))
+        path = closes.pop(symbol)
+        target, atr = (path[minute] + max(path[:minute])) / 2, round(path[0] * 0.2, 2)
+        found.append(Held(symbol, target - TARGET_ATR * atr, atr))
+    return found
+
+
+def configuration(folder: Path) -> Configuration:
+    """The default one, with one target for all strategies."""
+    text = (PACKAGED_CONFIG / "strategy_params.yaml").read_text(encoding="utf-8")
+    old = "gain_atr >= tp_atr_mult"
+    assert old in text
+    path = folder / "strategy_params.yaml"
+    path.write_text(text.replace(old, f"gain_atr >= {TARGET_ATR}"))
+    loaded = load_files([path])
+    assert loaded.configuration is not None, loaded.problems
+    return loaded.configuration
+
+
+def desk_with(folder: Path, held: Sequence[Held], broker: AlpacaBroker, clock: VirtualClock) -> Desk:
+    """A desk that holds these, over a journal on disk, as the broker does."""
+    found, before = configuration(folder), Calendar().previous_session(SESSION)
+    config_hash, began = found.settings.config_hash, clock.now() - timedelta(days=3)
+    journal = Journal.open(folder / "journal.sqlite3", "PA3SIMULATED", initial_cash=100_000.0, clock=clock)
+    book = journal.book()
+    events: list[ev.Event] = [ev.SessionOpened(began, before, Calendar().number(before))]
+    for item in held:
+        plan = ev.EntryPlan("MOO", 1, 0.5, "Energy", "UNCERTAIN", item.atr, item.entry, item.entry, 1.0, config_hash)
+        name = f"in-{item.symbol}"
+        events += [ev.Ordered(began, before, name, item.symbol, "regime_momentum", "long", "entry", 1, plan),
+                   ev.Filled(began, before, name, 1, item.entry, 1)]  # fmt: skip
+    for event in [*events, ev.SessionClosed(began, before, 100_000.0)]:
+        book.apply(event)
+        journal.append(event)
+    journal.commit()
+    day = Day(SESSION, Calendar().number(SESSION), "UNCERTAIN", {"rsi": 40.0, "pct_b": 0.4}, float("nan"))
+    trader = Trader(book, {config_hash: found.rulebook}, "bench", lambda _, __: day)
+    return Desk(trader, journal, broker, Calendar(), clock, found.rulebook, protect=False)
+
+
+def reaction(market: Market, secrets: Secrets, folder: Path) -> float:
+    """A bar a second, each of which ends one position. The parts: to the queue, to the loop, decided and durable, sent.
 
     The median of the whole, in seconds.
     """
     woken = threading.Event()
-    queued: list[float] = []
+    moments: dict[str, list[float]] = {"queued": [], "taken": [], "decided": []}
 
-    def notify() -> None:
-        queued.append(time.monotonic())
+    def queued() -> None:
+        moments["queued"].append(time.monotonic())
         woken.set()
 
-    options = FeedOptions(None, 0, Calendar(), market.clock, system(market), secrets, notify=notify)
-    feed = AlpacaFeed.open(options)
-    broker = AlpacaBroker.open(BrokerOptions(Calendar(), market.clock, system(market), secrets))
-    feed.watch(["AAPL", "MSFT", "JNJ", "XOM"])
+    # a minute takes a second here
+    requests.post(f"{market.url}/simulator/settings", json={"rate_limit": "off"}, timeout=10).raise_for_status()
+    first = (market.clock.now() - at(9, 30)) // MINUTE
+    held = held_until(range(first, first + BARS))
+    for item in held:
+        position = {"symbol": item.symbol, "qty": 1, "price": round(item.entry, 2)}
+        requests.post(f"{market.url}/simulator/positions", json=position, timeout=10).raise_for_status()
+    feed = AlpacaFeed.open(
+        FeedOptions(None, 0, Calendar(), market.clock, system(market), secrets, notify=queued)
+    )
+    broker = AlpacaBroker.open(BrokerOptions(Calendar(), market.clock, system(market), secrets, notify=woken.set))
+    streamed, submit = feed.streamed, broker.submit
+
+    def timed_streamed() -> Sequence[StreamedBar]:
+        if found := streamed():
+            moments["taken"].append(time.monotonic())
+        return found
+
+    def timed_submit(request: OrderRequest) -> BrokerOrder:
+        moments["decided"].append(time.monotonic())
+        return submit(request)
+
+    feed.streamed, broker.submit = timed_streamed, timed_submit  # type: ignore[method-assign]
+    desk = desk_with(folder, held, broker, market.clock)
+    desk.recover()
+    calendar = Calendar()
+    prices = LivePrices(
+        feed, calendar.opens_at(SESSION), calendar.closes_at(SESSION), market.clock, log_only, lambda _: None,
+        lambda _: True, grace=timedelta(seconds=5), silence=timedelta(seconds=150),
+    )  # fmt: skip
+    day = TradingDay(desk, prices, SESSION, calendar, market.clock, lambda _: None)
+    day.begin(None)
+    prices.watch([item.symbol for item in held])
+    day.tick(())
     end = time.monotonic() + 10
     while (feed.stream is None or not feed.stream.live) and time.monotonic() < end:
         time.sleep(0.01)
     time.sleep(0.3)
-    parts: list[tuple[float, float, float, float]] = []
-    looped: list[tuple[float, float, float]] = []
     stop = threading.Event()
 
-    def loop() -> None:
-        """What a decision loop does: sleeps until there is something, takes it, orders."""
-        number = 0
-        while not stop.is_set():
-            woken.wait()
-            woken.clear()
-            arrived = queued[-1] if queued else 0.0
-            if not feed.streamed():
-                continue
-            took = time.monotonic()
-            broker.submit(OrderRequest(f"bench-{number}", "AAPL", "buy", 1, "buy_to_open"))
-            looped.append((arrived, took, time.monotonic()))
-            number += 1
+    def drive() -> None:
+        now = market.clock.now()
+        for _ in range(BARS):
+            began = time.monotonic()
+            now += MINUTE
+            market.step(now)
+            time.sleep(max(0.0, began + 1 - time.monotonic()))
+        stop.set()
+        woken.set()
 
-    thread = threading.Thread(target=loop, daemon=True)
-    thread.start()
-    now = market.clock.now()
-    for number in range(BARS):
-        began = time.monotonic()
-        now += MINUTE
-        sent, _ = market.step(now)
-        while len(looped) <= number and time.monotonic() < began + 0.9:
-            time.sleep(0.005)
-        time.sleep(max(0.0, began + 1 - time.monotonic()))
-    stop.set()
-    woken.set()
-    sent, received = market.step(now)
-    for bar, order, (arrived, took, _) in zip(sent[-BARS:], received[-BARS:], looped, strict=False):
-        parts.append((arrived - bar, took - arrived, order - took, order - bar))
+    driver = threading.Thread(target=drive, daemon=True)
+    driver.start()
+    while not stop.is_set():  # the decision loop; the journal belongs to the thread that opened it
+        woken.wait()
+        woken.clear()
+        day.tick(())
+    driver.join()
+    sent, received = market.step(market.clock.now())
     feed.close()
     broker.close()
+    desk.journal.close()
     time.sleep(0.3)  # an account has one connection to a stream: the server is to notice
-    names = ("frame sent to queue", "queue to loop", "loop to request received", "frame sent to request received")
-    print(f"{len(parts)} bars at one a second, each answered by an order; milliseconds")
+    rows = []
+    for began, end in zip(sent, [*sent[1:], float("inf")], strict=True):
+        marks = [began, *(next((moment for moment in found if began <= moment < end), float("nan"))
+                          for found in (*moments.values(), received))]  # fmt: skip
+        if marks[-1] == marks[-1]:
+            rows.append([after - before for before, after in pairwise(marks)] + [marks[-1] - began])
+    names = ("frame sent to queue", "queue to loop", "loop to decided and durable", "decided to request received",
+             "frame sent to request received")  # fmt: skip
+    print(f"{len(rows)} of {len(sent)} bars at one a second led to an exit; milliseconds")
     print(f"{'':34} {'median':>8} {'95%':>8} {'most':>8}")
-    for name, values in zip(names, zip(*parts, strict=True), strict=True):
+    for name, values in zip(names, zip(*rows, strict=True), strict=True):
         ordered = sorted(value * 1e3 for value in values)
         high = ordered[int(0.95 * (len(ordered) - 1))]
         print(f"{name:34} {statistics.median(ordered):8.1f} {high:8.1f} {ordered[-1]:8.1f}")
-    return statistics.median(whole for *_, whole in parts)
+    return statistics.median(whole for *_, whole in rows)
 
 
 def bare_reaction(market: Market) -> float:
@@ -247,7 +341,8 @@ def main() -> None:
         market = Market(ours, ours.recv(), VirtualClock(start))
         report = Report("The plugins of Alpaca, against the same work barely done")
         fits = night(market, secrets, report)
-        report.add("frame sent to request received, median", reaction(market, secrets), bare_reaction(market), 4)
+        decided = reaction(market, secrets, Path(folder))
+        report.add("frame sent to request received, median", decided, bare_reaction(market), 15)
         ours.send(None)
         child.join(10)
     report.finish()

@@ -144,12 +144,16 @@ class Account:
     # --- positions ----------------------------------------------------------------------------------------------------
 
     def positions(self) -> list[Json]:
-        stale = self._faults.state("stale_positions")
-        if stale is None:
-            return [self._position(position) for position in self._world.exchange.positions()]
-        until = self._world.now - timedelta(seconds=stale.seconds)
-        shown = [item.positions for item in self._shown if item.at <= until]
-        return [self._position(position) for position in (shown[-1] if shown else ())]
+        held = tuple(self._world.exchange.positions())
+        stale = self._faults.holds("stale_positions")
+        if stale is not None:
+            until = self._world.now - timedelta(seconds=stale.seconds)
+            before = [item.positions for item in self._shown if item.at <= until]
+            shown = before[-1] if before else ()
+            if shown != held:
+                self._faults.state("stale_positions")
+                held = shown
+        return [self._position(position) for position in held]
 
     def position(self, name: str) -> Json:
         """By symbol or asset id."""

@@ -137,6 +137,8 @@ class Fault(BaseModel):
             raise ValueError(f"{self.kind} is no kind of fault; there are {', '.join(KINDS)}")
         if self.rate is not None and self.nth is not None:
             raise ValueError("rate and nth exclude each other")
+        if KINDS[self.kind].place == "state" and (self.rate, self.nth, self.times) != (None, None, None):
+            raise ValueError(f"{self.kind} holds while it is there: since and until say when, not rate, nth or times")
         if self.kind == "stream_error" and self.code not in STREAM_ERRORS:
             raise ValueError(f"{self.code} is no error of the streams; there are {', '.join(map(str, STREAM_ERRORS))}")
         if self.kind.startswith("field_") and not self.field:
