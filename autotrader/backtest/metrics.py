@@ -160,15 +160,6 @@ def profit_factor(pnl: Array) -> float | None:
     return float(pnl[pnl > 0.0].sum()) / lost if lost > 0.0 else None
 
 
-def r_multiples(pnl: Array, risk: Array) -> Array:
-    """pnl / risk: what a trade gained in units of what it risked; NaN where the risk is unknown or not positive.
-
-    risk: planned stop distance times quantity, USD, float64 [N] as pnl.
-    """
-    with np.errstate(all="ignore"):
-        return np.where(risk > 0.0, pnl / risk, np.nan)
-
-
 def mean(values: Array) -> float | None:
     """The mean of what is known (not NaN), e.g. of R multiples: the expectancy in R. None where nothing is."""
     known = values[~np.isnan(values)]

@@ -72,16 +72,6 @@ class Candidate(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class RankedSignal:
-    """A scan result with its place: rank 1 is the best."""
-
-    scan_result: ScanResult
-    composite_score: float
-    rank: int
-    sector: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class BatchResult:
     """All that a nightly scan found.
 
