@@ -580,6 +580,10 @@ class Service(_Model):
     silence_seconds: Positive = Field(
         default=90.0, description="A stream without any bar for so long in a session is told as trouble, in seconds."
     )
+    clock_seconds: Positive = Field(
+        default=30.0,
+        description="How far this machine's clock and the broker's may be apart; beyond it nothing but exits is done.",
+    )
 
 
 class SystemSettings(_Model):

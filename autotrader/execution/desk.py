@@ -15,7 +15,7 @@ from autotrader.core.gap_filter import Quote
 from autotrader.core.rulebook import Rulebook
 from autotrader.core.trader import Judged, Plan, Step, Trader
 from autotrader.execution.orders import EntryTerms, OrderManager, Tell, log_only
-from autotrader.execution.reconcile import compare
+from autotrader.execution.reconcile import Explains, compare, nothing_explains
 from autotrader.journal.store import DecisionRecord, Journal
 from autotrader.market.broker import Broker
 
@@ -28,7 +28,7 @@ class Desk:
     """Carries out the steps of one account's trader.
 
     rulebook: the current configuration's, whose limits and window hold. protect: protective stops are kept at the
-    broker where the configuration has them. tell: how people hear of trouble.
+    broker where the configuration has them. tell: how people hear of trouble. explains: see compare.
     """
 
     def __init__(
@@ -42,6 +42,7 @@ class Desk:
         *,
         protect: bool = True,
         tell: Tell = log_only,
+        explains: Explains = nothing_explains,
     ) -> None:
         self.trader = trader
         self.journal = journal
@@ -53,7 +54,9 @@ class Desk:
         self._clock = clock
         self._protect = protect
         self._tell = tell
+        self._explains = explains
         self._compared = False
+        self.hold: str | None = None  # why nothing may be opened, beyond what the book and the journal know
 
     # --- the session and its stages -------------------------------------------------------------------------------
 
@@ -94,7 +97,7 @@ class Desk:
             return "journal and broker have not been compared yet"
         if self.journal.cramped:
             return "the disk is full"
-        return self.trader.book.entries_off()
+        return self.hold or self.trader.book.entries_off()
 
     def no_entries(self) -> str | None:
         """Why a group of the current session cannot be entered now, in words; None: it can."""
@@ -130,7 +133,7 @@ class Desk:
 
     def _opens_until(self) -> datetime | None:
         book = self.trader.book
-        if book.session is None or self.journal.cramped or book.entries_off() is not None:
+        if book.session is None or self.journal.cramped or self.hold or book.entries_off() is not None:
             return None
         return self._last_moment()
 
@@ -231,7 +234,8 @@ class Desk:
         book, now = self.trader.book, self._clock.now()
         self.orders.poll(asked or now)
         session = book.session or now.astimezone(NEW_YORK).date()
-        found = compare(book, self._broker.positions(), self._broker.open_orders(), self.trader.tag)
+        found = compare(book, self._broker.positions(), self._broker.open_orders(), self.trader.tag,
+                        self._explains)  # fmt: skip
         for order in found.returned:
             self.orders.adopt(now, order)
         for order in found.orphans:

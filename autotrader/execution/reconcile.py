@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +11,8 @@ from autotrader.core.orderid import is_ours
 from autotrader.market.broker import BrokerOrder, BrokerPosition
 
 Kind = Literal["position", "order"]
+# Whether something beyond the journal explains a position: its symbol, the shares of the journal and of the broker.
+Explains = Callable[[str, int, int], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +39,16 @@ class Comparison:
     orphans: tuple[BrokerOrder, ...]
 
 
+def nothing_explains(_symbol: str, _mine: int, _theirs: int) -> bool:
+    return False
+
+
 def compare(
-    book: Book, positions: Sequence[BrokerPosition], open_orders: Sequence[BrokerOrder], tag: str
+    book: Book,
+    positions: Sequence[BrokerPosition],
+    open_orders: Sequence[BrokerOrder],
+    tag: str,
+    explains: Explains = nothing_explains,
 ) -> Comparison:
     """Compares the union of both sides. The book has taken in all fills that the broker knows before."""
     found: list[Disagreement] = []
@@ -46,7 +56,7 @@ def compare(
     for symbol in sorted(theirs.keys() | book.positions.keys()):
         held = book.positions.get(symbol)
         mine, other = (0 if held is None else held.sign * held.quantity), theirs.get(symbol, 0)
-        if mine != other:
+        if mine != other and not explains(symbol, mine, other):
             found.append(Disagreement("position", symbol, f"{mine} shares", f"{other} shares"))
     returned, orphans = [], []
     for order in open_orders:

@@ -47,7 +47,7 @@ MINUTE = timedelta(minutes=1)
 TRY_AGAIN = timedelta(seconds=5)  # what could not be had from broker or feed is asked for again
 LAST_BARS = timedelta(seconds=30)  # after the close, its last minute's bars are waited for no longer
 IDLE_SYNC = timedelta(seconds=60)  # how often orders are asked about while no session runs
-BROKER, DAILY, DISK, FILES = "broker", "daily values", "disk", "result files"
+BROKER, CLOCK, DAILY, DISK, FILES = "broker", "clock", "daily values", "disk", "result files"
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,7 @@ class Parts:
     alerts: Alerts
     grace: timedelta
     silence: timedelta
+    clock_within: timedelta
     keep_logs_days: int = 30
     beat: Callable[[], None] = lambda: None
     wake: Callable[[], None] = lambda: None
@@ -117,7 +118,7 @@ class Service:
         trader = Trader(book, self.rulebooks, account_tag(journal.account_id), self._day_of)
         self.desk = Desk(
             trader, journal, parts.broker, self._calendar, self._clock, self._configurations.current.rulebook,
-            tell=parts.alerts.tell,
+            tell=parts.alerts.tell, explains=self._is_split,
         )  # fmt: skip
         self.phases = Phases(
             self.desk, parts.feed, ResultFiles(parts.data / "batch_results"), self.ledger, self.rulebooks,
@@ -135,6 +136,7 @@ class Service:
         self._plan: Plan | None = None
         self._recovered = False
         self._scanning: _Scan | None = None
+        self._clock_is_right = True
         self._breaks = 0
         self._not_before: dict[str, datetime] = {}  # what failed -> when it is tried again
         self._last_sync: datetime | None = None
@@ -158,6 +160,7 @@ class Service:
         again, self._reload = self._reload, False
         self._configurations.look(again=again)
         self.recover()
+        self._watch_clock()
         self._take_requests()
         self._carry_out()
         self._load_dailies()
@@ -237,6 +240,18 @@ class Service:
             except BrokerError as error:
                 self._broker_trouble(error)
 
+    def _is_split(self, symbol: str, mine: int, theirs: int) -> bool:
+        """Whether the broker has made a split before this service has, whose time for it is just before the open."""
+        today = self._clock.now().astimezone(NEW_YORK).date()
+        if not mine or not self._calendar.is_session(today) or (today, SPLITS) in self.ledger.done:
+            return False
+        try:
+            found = self._parts.feed.splits([symbol], today)
+        except FeedError as error:
+            log.warning("nobody knows whether %s is split today: %s", symbol, error)
+            return False
+        return any(theirs == (1 if mine > 0 else -1) * (abs(mine) * split.new // split.old) for split in found)
+
     # --- people ---------------------------------------------------------------------------------------------------
 
     def _take_requests(self) -> None:
@@ -263,6 +278,8 @@ class Service:
             self._try_later(FILES, MINUTE)
             self._check_scan()
         self._take_scan()
+        if not self._clock_is_right:
+            return
         found = self.agenda()
         for lapsed in found.lapsed:
             if lapsed.stage.name == SCAN and self._scanning is not None:
@@ -402,7 +419,7 @@ class Service:
         self._take_plan(session)
         prices.watch(self._followed() if now < self._calendar.closes_at(session) else ())
         ready = self._planned and self._recovered and self._parts.broker.link().live
-        self._tick(None if ready or self._window_is_over() else ())
+        self._tick(None if self._clock_is_right and (ready or self._window_is_over()) else ())
 
     def _window_is_over(self) -> bool:
         """Then groups that were not entered are recorded as such, whatever kept them."""
@@ -512,6 +529,35 @@ class Service:
                           "nothing is opened; exits are tried again until they pass",
                           "see whether the broker has trouble; close positions there by hand if it lasts")  # fmt: skip
 
+    def _watch_clock(self) -> None:
+        """Stages and entries have their times: by a clock that is far from the broker's nothing but exits is done.
+
+        Where the broker does not say what time it is, what was known stays.
+        """
+        if not self._may_try(CLOCK):
+            return
+        self._try_later(CLOCK, MINUTE)
+        before = self._clock.now()
+        try:
+            theirs = self._parts.broker.time()
+        except BrokerError as error:
+            log.info("the broker does not say what time it is: %s", error)
+            return
+        took = self._clock.now() - before
+        ahead = before + took / 2 - theirs
+        right = abs(ahead) - took / 2 <= self._parts.clock_within
+        if not right:
+            self.desk.hold = f"this machine's clock is {_span(ahead)} the broker's"
+            self._alerts.tell("critical", CLOCK, self.desk.hold,
+                              "nothing is entered and no stage carried out; exits go on, by the bars that come",
+                              "set the clock, and have it kept right (chrony, systemd-timesyncd)")  # fmt: skip
+        elif not self._clock_is_right:
+            self.desk.hold = None
+            self._day = self._prices = None  # what was thought to be over is not
+            self._alerts.over(CLOCK)
+            log.info("the clock is right again")
+        self._clock_is_right = right
+
     def _watch_disk(self) -> None:
         known = DISK in self._not_before
         if not self.desk.journal.cramped or (known and not self._may_try(DISK)):
@@ -546,6 +592,14 @@ class Service:
             if waiting is not None and waiting > now:
                 coming.append(waiting)
         return min(coming)
+
+
+def _span(ahead: timedelta) -> str:
+    """12 s ahead of, 3 h 05 min behind"""
+    seconds = round(abs(ahead).total_seconds())
+    hours, minutes = seconds // 3600, seconds // 60 % 60
+    size = f"{seconds} s" if seconds < 120 else f"{minutes} min" if not hours else f"{hours} h {minutes:02} min"
+    return f"{size} {'ahead of' if ahead > timedelta() else 'behind'}"
 
 
 def account_tag(account_id: str) -> str:

@@ -151,6 +151,7 @@ def opened(deployment: Deployment, stop: Stop) -> Iterator[tuple[Service, Pause]
             calendar=calendar, clock=clock, alerts=alerts,
             grace=timedelta(seconds=system.service.bar_grace_seconds),
             silence=timedelta(seconds=system.service.silence_seconds),
+            clock_within=timedelta(seconds=system.service.clock_seconds),
             keep_logs_days=system.logging.keep_days, beat=heartbeat.beat, wake=pause.wake,
         )  # fmt: skip
         log.info("account %s at %s, %s, configuration %s", account.account_id, broker.name,

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from autotrader.core import events as ev
 from autotrader.journal.store import JournalError
-from autotrader.service.inbox import Flatten, Inbox, Pause, Resume, new_request
+from autotrader.market.feed import ShareSplit
+from autotrader.service.inbox import AdoptConfig, Flatten, Inbox, Pause, Resume, new_request
+from autotrader.service.run import Service
 from autotrader.simulator.faults import Fault
+from autotrader.validation.load import load_configuration
 
+from .network import Network
 from .wire import BUSY, CALENDAR, Wire, at, rows, statuses
 
+SHORT = 0.2  # seconds that an answer may take
 HALF_DAY = date(2019, 7, 3)
 BEFORE = CALENDAR.previous_session(HALF_DAY)
 DOWN = [("503_before", f"* /v2/{what}*") for what in ("orders", "positions", "account", "assets")]
@@ -98,6 +105,8 @@ def test_a_clock_that_is_set_back_repeats_nothing(wire: Wire) -> None:
         for _ in range(3):
             service.turn()
         assert (rows(wire.book()), len(entered(wire))) == before
+        assert service.desk.entries_off() == "this machine's clock is 30 min behind the broker's"
+        assert "clock" in subjects(wire)
         wire.set_back(timedelta())
         wire.turn_until(service, at(HALF_DAY, 9, 52))
     at_one(wire)
@@ -193,4 +202,124 @@ def test_what_cannot_be_recorded_ends_the_service_and_nothing_is_sent(wire: Wire
                 wire.turn_until(service, at(HALF_DAY, 9, 31))
     assert not wire.alpaca.simulator.world.exchange.open_orders()
     wire.run(at(HALF_DAY, 9, 32))
+    at_one(wire)
+
+
+def clock_shows(wire: Wire, service: Service, ahead: timedelta, *times: datetime) -> None:
+    """The market goes through these times, while the machine's clock shows later ones."""
+    wire.set_back(-ahead)
+    for time in times:
+        wire.alpaca.step(time)
+        wire.clock.advance_to(time)
+        service.turn()
+    wire.set_back(timedelta())
+
+
+def test_a_clock_that_jumps_to_the_night_ends_no_session(wire: Wire, tmp_path: Path) -> None:
+    with wire.service() as service:
+        wire.turn_until(service, at(HALF_DAY, 9, 34))
+        clock_shows(wire, service, timedelta(hours=12), at(HALF_DAY, 9, 35), at(HALF_DAY, 9, 36))
+        assert statuses(wire.stages(), HALF_DAY).keys() == {"splits", "gap_filter", "enter:moo"}
+        assert service.desk.entries_off() == "this machine's clock is 12 h 00 min ahead of the broker's"
+        wire.turn_until(service, at(HALF_DAY, 9, 50))
+        assert service.desk.entries_off() is None
+        assert len(wire.alerts()) == 1
+    at_one(wire)
+    with Wire(tmp_path / "undisturbed", at(BEFORE, 19, 59)) as undisturbed:
+        undisturbed.write_config(*BUSY)
+        undisturbed.run(at(HALF_DAY, 9, 50))
+        assert rows(wire.book()) == rows(undisturbed.book())
+
+
+def test_a_clock_that_is_ahead_enters_nothing_before_the_open(wire: Wire) -> None:
+    with wire.service() as service:
+        wire.turn_until(service, at(HALF_DAY, 9, 10))
+        clock_shows(wire, service, timedelta(minutes=21), at(HALF_DAY, 9, 11), at(HALF_DAY, 9, 12))
+        assert not statuses(wire.stages(), HALF_DAY)
+        assert not wire.alpaca.simulator.world.exchange.open_orders()
+        assert "clock" in subjects(wire)
+        wire.turn_until(service, at(HALF_DAY, 9, 32))
+    assert statuses(wire.stages(), HALF_DAY) == {"splits": "done", "gap_filter": "done", "enter:moo": "done"}
+    at_one(wire)
+
+
+@pytest.fixture
+def network(wire: Wire) -> Iterator[Network]:
+    """What the service reaches its broker through; it does not wait long for answers."""
+    with Network(int(wire.alpaca.url.rpartition(":")[2])) as network:
+        system = wire.home / "config" / "default.yaml"
+        text = system.read_text().replace(wire.alpaca.url, f"http://127.0.0.1:{network.port}")
+        for name in ("connect_seconds", "read_seconds"):
+            text, count = re.subn(rf"(?m)^  {name}: \S+", f"  {name}: {SHORT}", text)
+            assert count == 1
+        system.write_text(text)
+        yield network
+
+
+def without(
+    network: Network, state: Literal["refused", "gone"], wire: Wire, service: Service, until: datetime
+) -> None:
+    """Has the service turn until then without a network; nothing that is sent then is waited for."""
+    network.turn(state)
+    wire.pause.patience, patience = 0.02, wire.pause.patience
+    wire.turn_until(service, until)
+    wire.pause.patience = patience
+    network.turn("up")
+
+
+@pytest.mark.parametrize("state", ["refused", "gone"])
+def test_without_a_network_entries_wait_and_exits_are_made_up_for(
+    wire: Wire, network: Network, state: Literal["refused", "gone"]
+) -> None:
+    with wire.service() as service:
+        wire.turn_until(service, at(HALF_DAY, 9, 29))
+        without(network, state, wire, service, at(HALF_DAY, 9, 31, 30))
+        assert not entered(wire)
+        wire.turn_until(service, at(HALF_DAY, 9, 40))
+        held = set(service.desk.trader.book.positions)
+        assert held
+        assert statuses(wire.stages(), HALF_DAY)["enter:moo"] == "late"
+        Inbox(wire.home / "data").put(new_request(Flatten(), wire.clock.now(), "stop", "ann"))
+        without(network, state, wire, service, at(HALF_DAY, 9, 41, 30))
+        assert wire.held_at_broker().keys() == held, "it is to leave everything, and nobody answers"
+        wire.turn_until(service, at(HALF_DAY, 9, 50))
+    assert "broker" in subjects(wire)
+    assert not wire.held_at_broker()
+    at_one(wire)
+
+
+def test_a_split_of_what_is_held_is_taken_before_the_open(wire: Wire) -> None:
+    wire.run(at(HALF_DAY, 13, 5))
+    held = wire.book().positions["VRSN"]
+    following = CALENDAR.next_session(HALF_DAY)
+    wire.alpaca.simulator.world.history.split(ShareSplit("VRSN", following, 3, 1))
+    wire.run(at(following, 9, 35))
+    now = wire.book().positions["VRSN"]
+    assert now.quantity == 3 * held.quantity
+    assert now.entry_price == pytest.approx(held.entry_price / 3)
+    assert wire.stages()[following, "splits"].detail == "VRSN 3 for 1"
+    assert not wire.alerts()
+    at_one(wire)
+    stop = next(order for order in wire.alpaca.simulator.world.exchange.open_orders() if order.symbol == "VRSN")
+    assert stop.quantity == now.quantity
+    assert stop.stop_price is not None
+    assert float(stop.stop_price) < now.entry_price
+
+
+def test_what_is_held_keeps_its_configuration_until_it_adopts_another(wire: Wire) -> None:
+    with wire.service() as service:
+        wire.turn_until(service, at(HALF_DAY, 9, 40))
+        path = wire.home / "config" / "strategy_params.yaml"
+        text = path.read_text()
+        path.write_text(text.replace("when: gain_atr >= 0.3, then: exit", "when: gain_atr >= 30, then: exit"))
+        edited = load_configuration(path.parent).configuration
+        assert edited is not None
+        asked = AdoptConfig(config_hash=edited.settings.config_hash, symbols=("CTAS",))
+        Inbox(wire.home / "data").put(new_request(asked, wire.clock.now(), "let it run", "ann"))
+        wire.turn_until(service, at(HALF_DAY, 9, 47))
+    left = {trade.symbol for trade in wire.book().all_trades() if trade.exited_at is not None}
+    assert "APTV" in left  # takes its profit as it was opened to
+    assert wire.book().positions["CTAS"].plan.config_hash == edited.settings.config_hash
+    wire.run(at(HALF_DAY, 9, 50))  # and a restart knows it
+    assert "CTAS" in wire.book().positions
     at_one(wire)
