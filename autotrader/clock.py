@@ -155,6 +155,15 @@ class VirtualClock:
         self._now = at.astimezone(UTC)
 
 
+def apart(ahead: timedelta) -> str:
+    """How far one clock is from another, in words that take what it is from: "12 s ahead of", "3 h 05 min behind"."""
+    seconds = round(abs(ahead).total_seconds())
+    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
+    size = (f"{seconds} s" if seconds < 90 else f"{minutes} min" if not hours
+            else f"{hours} h {minutes % 60:02} min" if days < 2 else f"{days} days")  # fmt: skip
+    return f"{size} {'ahead of' if ahead > timedelta() else 'behind'}"
+
+
 def _aware(at: datetime) -> datetime:
     if at.utcoffset() is None:
         raise CalendarError(f"{at.isoformat()} has no time zone")

@@ -213,8 +213,9 @@ def notify(
     urls = Secrets(folder).value(settings.urls_env)
     if not urls:
         raise ControlError(
-            f"alerts go nowhere: put addresses into {settings.urls_env}, in the environment or in "
-            f"{folder / 'config' / '.env'}"
+            f"no address is configured: alerts are journaled, logged and shown by `autotrader status`, and sent to "
+            f"nobody. Set {settings.urls_env} in {folder / 'config' / '.env'} or in the environment, to one or more "
+            'apprise URLs separated by blanks, such as "mailto://user:password@example.com tgram://token/chat"'
         )
     found = addresses(urls, settings.timeout_seconds)
     out = wide()
@@ -286,7 +287,12 @@ def _outcome(path: Path, request: Request) -> tuple[bool, str] | None:
 
 def _agree(question: str, yes: bool) -> None:
     """Asks, unless that was answered already; ends the command with 1 where the answer is no."""
-    if not yes and not typer.confirm(question, err=True):
+    try:
+        agreed = yes or typer.confirm(question, err=True)
+    except typer.Abort:
+        print_error("\nnobody answered; without a terminal, give --yes")
+        agreed = False
+    if not agreed:
         print_error("nothing was asked of the service")
         raise typer.Exit(1)
 

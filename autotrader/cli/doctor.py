@@ -43,10 +43,12 @@ def doctor(
     [bold]Example:[/bold] autotrader doctor --streams
     """
     import json
+    import logging
 
     from autotrader.clock import SystemClock
 
     folder = home_folder(context, home)
+    logging.getLogger("autotrader").addHandler(logging.NullHandler())  # what matters is in the lines below
     with progress("looking"):
         found = list(examine(folder, config_folder(folder, config), SystemClock(), streams=streams))
     if as_json:
@@ -183,6 +185,9 @@ def _broker(broker: Broker, calendar: Calendar, clock: Clock, symbol: str, *, st
 
 def _clock(broker: Broker, clock: Clock) -> Check:
     """The broker's clock against ours, less what the answer took."""
+    from datetime import timedelta
+
+    from autotrader.clock import apart
     from autotrader.market.checks import Check
 
     before = clock.now()
@@ -190,7 +195,9 @@ def _clock(broker: Broker, clock: Clock) -> Check:
     after = clock.now()
     offset = (theirs - before).total_seconds() - (after - before).total_seconds() / 2
     sure = max(0.0, abs(offset) - (after - before).total_seconds() / 2)
-    found = f"the broker's clock is {offset:+.2f} s from this machine's"
+    found = "with the broker's, to the second"
+    if sure > CLOCK_WARN_SECONDS:
+        found = f"this machine's clock is {apart(timedelta(seconds=-offset))} the broker's"
     advice = "orders have deadlines to the second: have the machine's clock synchronised (chrony, systemd-timesyncd)"
     if sure > CLOCK_FAIL_SECONDS:
         return Check("clock", "fail", found, advice)

@@ -22,10 +22,16 @@ def init(
 
     from autotrader.service.deployment import PORT, lay_out
 
-    laid = lay_out(folder, getpass.getuser())
+    user = getpass.getuser()
+    laid = lay_out(folder, user)
     for path in laid.written:
         typer.echo(f"wrote {path}{'/' if path.is_dir() else ''}")
     home = laid.home
+    if user == "root":
+        print_error(
+            f"\nThe service would run as root, and the folder is root's. It needs no such rights: give the folder to a "
+            f"user of its own (chown -R USER: {home}) and write User=USER into {home}/autotrader.service."
+        )
     print_error(
         f"""
 Next:

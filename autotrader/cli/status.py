@@ -176,7 +176,9 @@ def _head(out: Console, found: Row) -> None:
     else:
         table.add_row("service", "none runs")
     off = f"[yellow]off[/]: {_plain(entries['why_not'] or '')}"
-    table.add_row("entries", "on" if entries["on"] else off)
+    waits = any(row["what"] in ("pause", "flatten") for row in found["waiting_requests"])
+    on = "[yellow]on, until the service takes the request that waits[/]" if waits else "on"
+    table.add_row("entries", on if entries["on"] else off)
     if found["configuration_edited"]:
         table.add_row("config", "edited; it takes effect at the next scan, if it has no errors")
     last = found["last_close"]

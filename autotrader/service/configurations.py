@@ -90,7 +90,8 @@ class Configurations:
             self._waiting = None
             first = next(problem for problem in loaded.problems if problem.severity == "error")
             count = sum(problem.severity == "error" for problem in loaded.problems)
-            self._tell("warning", SUBJECT, f"the edited configuration has {count} errors, the first: {first.message}",
+            said = f"an error: {first.message}" if count == 1 else f"{count} errors, the first: {first.message}"
+            self._tell("warning", SUBJECT, f"the edited configuration has {said}",
                        f"the one in effect stays ({self.current.settings.config_hash[:12]})",
                        "run `autotrader validate`, and save the file again")  # fmt: skip
             return

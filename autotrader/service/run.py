@@ -15,7 +15,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 
 from autotrader.batch.files import BatchResultRecord, ResultFileError
-from autotrader.clock import NEW_YORK, Calendar, Clock
+from autotrader.clock import NEW_YORK, Calendar, Clock, apart
 from autotrader.core.exits import Day
 from autotrader.core.rulebook import Rulebook, RulebookError, build_rulebook
 from autotrader.core.trader import Plan, Trader
@@ -37,7 +37,7 @@ from autotrader.service.presence import Running
 from autotrader.service.results import ResultFiles
 from autotrader.service.retention import tidy
 from autotrader.service.scheduler import SPLITS, Agenda, Lapsed, Ledger, Ready, agenda
-from autotrader.service.status import READS, Row, Surroundings, status
+from autotrader.service.status import CLOCK, DISK, READS, Row, Surroundings, hindrances, status
 from autotrader.service.timetable import CLOSE, GAP_FILTER, SCAN
 from autotrader.validation.load import Configuration
 
@@ -47,7 +47,7 @@ MINUTE = timedelta(minutes=1)
 TRY_AGAIN = timedelta(seconds=5)  # what could not be had from broker or feed is asked for again
 LAST_BARS = timedelta(seconds=30)  # after the close, its last minute's bars are waited for no longer
 IDLE_SYNC = timedelta(seconds=60)  # how often orders are asked about while no session runs
-BROKER, CLOCK, DAILY, DISK, FILES = "broker", "clock", "daily values", "disk", "result files"
+BROKER, DAILY, FILES = "broker", "daily values", "result files"
 
 
 @dataclass(frozen=True)
@@ -136,13 +136,16 @@ class Service:
         self._plan: Plan | None = None
         self._recovered = False
         self._scanning: _Scan | None = None
-        self._clock_is_right = True
+        before = hindrances(journal.recent_events(kinds=READS))
+        self._clock_is_right = CLOCK not in before
         self._breaks = 0
         self._not_before: dict[str, datetime] = {}  # what failed -> when it is tried again
         self._last_sync: datetime | None = None
         self._tidied: date | None = None
         self._reload = False
         self._started = self._clock.now()
+        if DISK in before:
+            self._try_later(DISK, timedelta())
         self._know_held()
 
     # --- the loop -------------------------------------------------------------------------------------------------
@@ -547,7 +550,7 @@ class Service:
         ahead = before + took / 2 - theirs
         right = abs(ahead) - took / 2 <= self._parts.clock_within
         if not right:
-            self.desk.hold = f"this machine's clock is {_span(ahead)} the broker's"
+            self.desk.hold = f"this machine's clock is {apart(ahead)} the broker's"
             self._alerts.tell("critical", CLOCK, self.desk.hold,
                               "nothing is entered and no stage carried out; exits go on, by the bars that come",
                               "set the clock, and have it kept right (chrony, systemd-timesyncd)")  # fmt: skip
@@ -555,12 +558,13 @@ class Service:
             self.desk.hold = None
             self._day = self._prices = None  # what was thought to be over is not
             self._alerts.over(CLOCK)
-            log.info("the clock is right again")
+            self._alerts.tell("info", CLOCK, "the clock is right again", "what is due is carried out", "")
+            self._alerts.over(CLOCK)
         self._clock_is_right = right
 
     def _watch_disk(self) -> None:
         known = DISK in self._not_before
-        if not self.desk.journal.cramped or (known and not self._may_try(DISK)):
+        if not (known or self.desk.journal.cramped) or not self._may_try(DISK):
             return
         if known and self.desk.journal.find_room():
             del self._not_before[DISK]
@@ -592,14 +596,6 @@ class Service:
             if waiting is not None and waiting > now:
                 coming.append(waiting)
         return min(coming)
-
-
-def _span(ahead: timedelta) -> str:
-    """12 s ahead of, 3 h 05 min behind"""
-    seconds = round(abs(ahead).total_seconds())
-    hours, minutes = seconds // 3600, seconds // 60 % 60
-    size = f"{seconds} s" if seconds < 120 else f"{minutes} min" if not hours else f"{hours} h {minutes:02} min"
-    return f"{size} {'ahead of' if ahead > timedelta() else 'behind'}"
 
 
 def account_tag(account_id: str) -> str:

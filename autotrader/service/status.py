@@ -26,6 +26,7 @@ Row = dict[str, Any]
 
 OVERDUE = timedelta(minutes=10)  # a stage that has not begun so long after its time is missed
 READS = (ev.SessionOpened, ev.StageDone, ev.StageFailed, ev.Asked, ev.Alerted)  # what is read of recent events
+CLOCK, DISK = "clock", "disk"  # alerts about them, while critical, are what keeps entries off
 _SHOWN = 10  # alerts and requests, the latest ones
 
 
@@ -76,7 +77,7 @@ def status(
         "at": stamp(now),
         "service": _service(around),
         "configuration_edited": around.edited,
-        "entries": {"on": (why := book.entries_off()) is None, "why_not": why},
+        "entries": {"on": (why := next(iter(hindrances(events).values()), book.entries_off())) is None, "why_not": why},
         "differences": [_difference(each) for _, each in sorted(book.differences.items())],
         **_account(book),
         "today": {
@@ -99,12 +100,22 @@ def status(
     return {"healthy": not problems, "problems": problems, **found}
 
 
+def hindrances(events: Iterable[ev.Event]) -> dict[str, str]:
+    """What keeps entries off beyond the book, as people were told last: the disk, the clock."""
+    told = {event.subject: event for event in events if isinstance(event, ev.Alerted)}
+    return {subject: told[subject].happened for subject in (DISK, CLOCK)
+            if subject in told and told[subject].severity == "critical"}  # fmt: skip
+
+
 # --- healthy or not -----------------------------------------------------------------------------------------------
 
 
 def _problems(found: Row, around: Surroundings, params: StrategyParams | None) -> list[str]:
     """What a person has to look at, each with what to do."""
     problems = []
+    stops = [row["what"] for row in found["waiting_requests"] if row["what"] in ("pause", "flatten")]
+    if stops and found["entries"]["on"]:
+        problems.append(f"entries are on: the {' and the '.join(stops)} that was asked for waits for the service")
     age = around.beat_age_seconds
     if not around.expected:
         pass

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -126,6 +128,16 @@ def test_a_refusal_of_the_service_is_the_commands(run: Run, tmp_path: Path) -> N
         ran = run("adopt-config", "--yes", "--home", home)  # this service finds no configuration at all
     assert ran.code == 1
     assert "refused it: the configuration is no longer the one that was shown" in ran.err
+
+
+def test_without_a_terminal_a_question_names_its_way_out(tmp_path: Path) -> None:
+    home = write(tmp_path / "home")
+    program = Path(sys.executable).with_name("autotrader")
+    ran = subprocess.run([program, "flatten", "--home", home], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                         timeout=60, check=False)  # fmt: skip
+    assert ran.returncode == 1
+    assert "without a terminal, give --yes" in ran.stderr
+    assert requests(home) == []
 
 
 def test_flatten_asks_first_and_names_what_is_held(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,6 +33,12 @@ def test_a_fresh_deployment_is_valid_and_its_cases_pass(run: Run, tmp_path: Path
     assert run("pause", "--home", home).code == 0
 
 
+def test_what_would_run_as_root_is_said(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for user, said in (("root", True), ("trader", False)):
+        monkeypatch.setattr("getpass.getuser", lambda user=user: user)
+        assert ("would run as root" in run("init", tmp_path / user).err) is said
+
+
 def test_it_has_what_the_packaged_configuration_has_and_a_port_to_be_watched_at(tmp_path: Path) -> None:
     lay_out(tmp_path / "home", "trader")
     made, packaged = files(tmp_path / "home" / "config"), files(PACKAGED_CONFIG)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -132,7 +134,11 @@ def test_an_account_that_may_not_sell_short_is_found(home: Path, venue: Venue, f
 @pytest.mark.parametrize(("seconds", "verdict"), [(0.2, "ok"), (-3, "warn"), (30, "fail")])
 def test_a_clock_that_is_wrong_is_found(home: Path, venue: Venue, faults: Faults, seconds: float, verdict: str) -> None:
     faults.add(Fault(kind="clock_skew", seconds=seconds))
-    assert examine(home, venue)["clock"].verdict == verdict
+    found = examine(home, venue)["clock"]
+    assert found.verdict == verdict
+    assert found.found == {"ok": "with the broker's, to the second",
+                           "warn": "this machine's clock is 3 s ahead of the broker's",
+                           "fail": "this machine's clock is 30 s behind the broker's"}[verdict]  # fmt: skip
 
 
 def test_a_calendar_that_disagrees_is_found(home: Path, venue: Venue, faults: Faults) -> None:
@@ -180,6 +186,17 @@ def test_a_server_that_is_not_there_is_one_line(home: Path, venue: Venue) -> Non
     venue.close()
     found = examine(home, venue)
     assert verdicts(found) == {**SOUND, "account": "fail"}
+    assert found["account"].found == "Alpaca: no answer: connection refused"
+
+
+def test_the_lines_are_all_that_is_said_also_of_streams_that_break(home: Path, venue: Venue, faults: Faults) -> None:
+    faults.add(Fault(kind="refuse_stream"))
+    ran = subprocess.run(
+        [Path(sys.executable).with_name("autotrader"), "doctor", "--streams", "--home", home], capture_output=True,
+        text=True, timeout=120, check=False, env={"PATH": "/usr/bin:/bin"},
+    )  # fmt: skip
+    assert "fail  trading stream" in ran.stdout
+    assert not ran.stderr
 
 
 def test_a_configuration_with_errors_is_found_before_anything_is_asked(home: Path) -> None:

@@ -59,7 +59,7 @@ def test_the_command_starts_looks_at_an_edit_when_told_to_and_stops_cleanly(tmp_
             path = wire.home / "config" / "strategy_params.yaml"
             path.write_text(path.read_text().replace("version: 1", "version: 2", 1))
             running.process.send_signal(signal.SIGHUP)
-            running.hears("the edited configuration has 1 errors")
+            running.hears("the edited configuration has an error: ")
             running.process.send_signal(signal.SIGTERM)
             assert running.process.wait(WITHIN) == 0
             running.hears("stopped cleanly")

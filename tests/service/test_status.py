@@ -187,6 +187,14 @@ def test_alerts_and_requests_of_the_day_and_what_waits_are_shown() -> None:
     assert found["today"]["requests"][0]["outcome"] == "entries are off"
     assert found["today"]["alerts"][0]["todo"] == "look"
     assert [(row["what"], row["by"]) for row in found["waiting_requests"]] == [("pause", "ana")]
+    assert "entries are on: the pause that was asked for waits for the service" in found["problems"]
+
+
+def test_a_full_disk_and_a_wrong_clock_keep_entries_off_until_people_are_told_that_it_is_over() -> None:
+    full = ev.Alerted(at(10), WEDNESDAY, "critical", "disk", "the disk is full", "entries are off", "make room")
+    over = ev.Alerted(at(11), WEDNESDAY, "info", "disk", "the disk has room again", "entries are on", "")
+    assert seen([*MORNING, full], at(10, 3))["entries"] == {"on": False, "why_not": "the disk is full"}
+    assert seen([*MORNING, full, over], at(11, 3))["entries"]["on"]
 
 
 def test_what_comes_next_leaves_out_what_is_done_and_says_how_long() -> None:

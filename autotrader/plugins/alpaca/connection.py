@@ -171,7 +171,7 @@ class Connection:
             raise answered(error.status_code or 0, str(error), self._reset(error.response)) from None
         except (RequestException, HTTPError, OSError) as error:
             silent = isinstance(error, Timeout | OutOfTime)
-            raise Unanswered(f"no answer ({type(error).__name__}: {error})", timed_out=silent) from error
+            raise Unanswered(_trouble(error), timed_out=silent) from error
         except ValueError as error:  # the client's own reading of a body that is no JSON
             raise Unanswered(f"an answer that cannot be read ({type(error).__name__})") from error
 
@@ -216,6 +216,30 @@ class Connection:
             raise
         if 300 <= response.status_code < 400:  # the client would read the body as an answer
             raise TooManyRedirects(f"redirected to {response.headers.get('Location', 'nowhere')}")
+
+
+def _trouble(error: BaseException) -> str:
+    """Why there is no answer, in a few words. The libraries' own are long, and hold the whole address."""
+    from urllib3.exceptions import NameResolutionError
+    from urllib3.exceptions import TimeoutError as OutOfTime
+
+    chain: list[BaseException] = [error]
+    while (deeper := _deeper(chain[-1])) is not None and deeper not in chain:
+        chain.append(deeper)
+    if any(isinstance(each, NameResolutionError) for each in chain):
+        return "no answer: the server's name is not known; is there a network?"
+    known = next((each for each in reversed(chain) if isinstance(each, OSError) and each.strerror), None)
+    if known is not None:
+        return f"no answer: {str(known.strerror).lower()}"
+    if any(isinstance(each, OutOfTime) for each in chain):
+        return "no answer in time"
+    return f"no answer ({type(chain[-1]).__name__}: {chain[-1]})"
+
+
+def _deeper(error: BaseException) -> BaseException | None:
+    """What an error was made from: urllib3 and requests hand it on as a reason or an argument."""
+    given = (getattr(error, "reason", None), *error.args, error.__cause__, error.__context__)
+    return next((each for each in given if isinstance(each, BaseException)), None)
 
 
 def _sdk(module: str, name: str) -> Any:
