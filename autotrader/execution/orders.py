@@ -283,6 +283,10 @@ class OrderManager:
             if means == "passes":
                 self._try_later(ordered)
             return
+        if means == "day_only" and ordered.order == "gtc":  # better one that ends with the session than none
+            log.warning("%s refused: %s; sent as a day order", ordered.order_id, error)
+            self.send([replace(ordered, order_id=next_attempt(ordered.order_id), order="day")])
+            return
         self._alarm(ordered, f"the {ordered.leg} order was refused: {error}", ordered.at)
 
     def _try_later(self, ordered: ev.Ordered) -> None:

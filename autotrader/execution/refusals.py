@@ -8,7 +8,7 @@ from typing import Literal
 
 from autotrader.market.broker import Refused
 
-Meaning = Literal["exists", "passes", "final"]
+Meaning = Literal["exists", "passes", "day_only", "final"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +28,13 @@ _TABLE = (
     _row(r"insufficient qty available", "passes"),  # its shares are still held by an order that is ending
     _row(r"trading halt", "passes"),
     _row(r"too many requests|rate limit", "passes"),
+    _row(r"only day orders are allowed", "day_only"),  # of what is hard to borrow; seen on stops of long positions too
 )
 
 
 def meaning(refusal: Refused) -> Meaning:
     """exists: an order of this id is at the broker. passes: the same order may be taken later. final: it will not.
+    day_only: it will not, but the same for this session alone may be.
 
     What the table does not know is final: not taken, and looked at by reconciliation.
     """

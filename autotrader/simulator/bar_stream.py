@@ -14,7 +14,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from autotrader.market.playback import MinuteBar
 from autotrader.simulator.data import Plan, bar_json
 from autotrader.simulator.faults import STREAM_ERRORS
-from autotrader.simulator.streams import AUTHENTICATE_WITHIN, Link, Stream, close, read
+from autotrader.simulator.streams import AUTHENTICATE_WITHIN, Link, Stream, close, read_message, wants_msgpack
 from autotrader.simulator.wire import Json, parse_time, stamp
 from autotrader.simulator.world import MinuteEnded
 
@@ -53,7 +53,7 @@ class BarStream(Stream):
     async def serve(self, socket: WebSocket, feed: str) -> None:
         if not await self.admit(socket):
             return
-        packed = "msgpack" in socket.headers.get("content-type", "")
+        packed = wants_msgpack(socket)
         link: Link | None = None
         try:
             await _tell(socket, packed, [{"T": "success", "msg": "connected"}])
@@ -67,7 +67,7 @@ class BarStream(Stream):
             self._msgpack, self._channels = packed, {name: [] for name in CHANNELS}
             await _tell(socket, packed, [{"T": "success", "msg": "authenticated"}])
             while True:
-                said = self._handle(await _read_message(socket, packed))
+                said = self._handle(await read_message(socket, packed))
                 if not link.mute:
                     await _tell(socket, packed, [said])
         except WebSocketDisconnect:
@@ -78,7 +78,7 @@ class BarStream(Stream):
 
     async def _authenticate(self, socket: WebSocket, packed: bool) -> bool:
         try:
-            request = await asyncio.wait_for(_read_message(socket, packed), AUTHENTICATE_WITHIN)
+            request = await asyncio.wait_for(read_message(socket, packed), AUTHENTICATE_WITHIN)
         except TimeoutError:
             await _tell(socket, packed, [error(404)])
             return False
@@ -179,13 +179,3 @@ async def _tell(socket: WebSocket, packed: bool, messages: list[Json]) -> None:
         return
     timed = [{**m, "t": parse_time(m["t"])} if "t" in m else m for m in messages]
     await socket.send_bytes(msgpack.packb(timed, datetime=True))
-
-
-async def _read_message(socket: WebSocket, packed: bool) -> Json | None:
-    """The next message; None where it is not one. WebSocketDisconnect."""
-    raw = await read(socket)
-    try:
-        found = msgpack.unpackb(raw) if packed and isinstance(raw, bytes) else json.loads(raw)
-    except (ValueError, msgpack.exceptions.UnpackException):
-        return None
-    return found if isinstance(found, dict) else None

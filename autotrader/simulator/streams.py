@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import msgpack
 from starlette.responses import PlainTextResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
@@ -135,7 +137,22 @@ async def close(socket: WebSocket, code: int = 1000) -> None:
             return
 
 
-async def read(socket: WebSocket) -> str | bytes:
+def wants_msgpack(socket: WebSocket) -> bool:
+    """Whether the client asked for it when it connected."""
+    return "msgpack" in socket.headers.get("content-type", "")
+
+
+async def read_message(socket: WebSocket, packed: bool) -> Json | None:
+    """The next message; None where it is not an object. WebSocketDisconnect."""
+    raw = await _read(socket)
+    try:
+        found = msgpack.unpackb(raw) if packed and isinstance(raw, bytes) else json.loads(raw)
+    except (ValueError, RecursionError, msgpack.exceptions.UnpackException):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+async def _read(socket: WebSocket) -> str | bytes:
     """The next message. WebSocketDisconnect."""
     message = await socket.receive()
     if message["type"] == "websocket.disconnect":

@@ -1,4 +1,4 @@
-"""The stream of trade updates: binary frames with JSON text, one update each."""
+"""The stream of trade updates: binary frames, one update each, with JSON text or, where asked for, msgpack."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import asyncio
 import json
 from dataclasses import dataclass
 
+import msgpack
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from autotrader.simulator.faults import STREAM_ERRORS
-from autotrader.simulator.streams import AUTHENTICATE_WITHIN, Link, Stream, close, read
+from autotrader.simulator.streams import AUTHENTICATE_WITHIN, Link, Stream, close, read_message, wants_msgpack
 from autotrader.simulator.wire import Json
 
 
@@ -39,7 +40,7 @@ class TradeStream(Stream):
             link = self.attach(socket)
             self._listening = False
             while True:
-                request = await _read_json(socket)
+                request = await read_message(socket, wants_msgpack(socket))
                 said = self._handle(request)
                 if not link.mute:
                     await self._say(socket, said)
@@ -89,7 +90,7 @@ class TradeStream(Stream):
 
     async def _authenticate(self, socket: WebSocket) -> bool:
         try:
-            request = await asyncio.wait_for(_read_json(socket), AUTHENTICATE_WITHIN)
+            request = await asyncio.wait_for(read_message(socket, wants_msgpack(socket)), AUTHENTICATE_WITHIN)
         except TimeoutError:
             await self.complain(socket, 404)
             return False
@@ -104,14 +105,5 @@ class TradeStream(Stream):
         return allowed
 
     async def _say(self, socket: WebSocket, message: Json) -> None:
-        await socket.send_bytes(json.dumps(message).encode())
-
-
-async def _read_json(socket: WebSocket) -> Json | None:
-    """The next message; None where it is not a JSON object. WebSocketDisconnect."""
-    text = await read(socket)
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return None
-    return found if isinstance(found, dict) else None
+        packed = wants_msgpack(socket)
+        await socket.send_bytes(msgpack.packb(message) if packed else json.dumps(message).encode())

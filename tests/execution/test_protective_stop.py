@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from autotrader.market.broker import BrokerOrder, OrderRequest, Refused
+
 from .desks import MINUTE, OPENS, Office
 
 LEAVE_AT_ONCE = ("when: days_held == 0, then: hold", "when: false, then: hold")
@@ -196,3 +198,27 @@ def test_an_exit_that_could_not_be_sent_before_the_close_is_sent_after_it(office
     office.wait(60)
     (exit_,) = office.open_at_broker()
     assert exit_.client_order_id.endswith("exit-2")
+
+
+def test_a_stop_that_may_not_outlast_the_session_is_a_day_order(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit = office.broker.submit
+    asked: list[str] = []
+
+    def fussy(request: OrderRequest) -> BrokerOrder:
+        asked.append(request.time_in_force)
+        if request.time_in_force == "gtc":
+            raise Refused('only day orders are allowed for hard-to-borrow asset "A"', "42210000")
+        return submit(request)
+
+    monkeypatch.setattr(office.broker, "submit", fussy)
+    office.enter()
+    office.bar(100.0)
+    assert (office.stop().time_in_force, office.stop().quantity) == ("day", office.book.positions["A"].quantity)
+    for _ in range(3):
+        office.bar(100.0)
+    office.start()
+    office.bar(100.0)
+    assert asked == ["day", "gtc", "day"], "it rests, and is not asked for again"
+    assert not office.told

@@ -126,6 +126,7 @@ def test_a_corrected_position_is_a_trade_at_the_price_a_person_named(office: Off
         ("insufficient qty available for order (requested: 23, available: 0)", "passes"),
         ('market order rejected due to trading halt on symbol: "X", please place a limit order instead', "passes"),
         ("too many requests.", "passes"),
+        ('only day orders are allowed for hard-to-borrow asset "X"', "day_only"),
         ("insufficient buying power", "final"),
         ("account is not allowed to short", "final"),
         ("something nobody has seen before", "final"),

@@ -186,6 +186,19 @@ def test_a_result_file_that_was_changed_is_set_aside_and_made_anew(wire: Wire) -
     assert f"scan of {BEFORE}" in subjects(wire)
 
 
+def test_a_stop_that_may_only_be_a_day_order_is_one_and_is_there_again_the_next_morning(wire: Wire) -> None:
+    wire.alpaca.simulator.faults.add(Fault(kind="hard_to_borrow"))
+    wire.run(at(HALF_DAY, 9, 40))
+    exchange, held = wire.alpaca.simulator.world.exchange, wire.book().positions
+    assert held
+    assert {order.symbol: order.time_in_force for order in exchange.open_orders()} == dict.fromkeys(held, "day")
+    wire.run(at(HALF_DAY, 13, 30))
+    left = wire.book().positions
+    assert left
+    assert {order.symbol: order.time_in_force for order in exchange.open_orders()} == dict.fromkeys(left, "day")
+    assert "the stop order was refused" not in " ".join(alert.happened for alert in wire.alerts())
+
+
 def test_a_second_service_in_the_same_folder_says_so_and_ends(wire: Wire) -> None:
     from autotrader.service.presence import ServiceRunning
 

@@ -40,6 +40,8 @@ class Socket:
             return check(self._shape, json.loads(raw))
         assert isinstance(raw, bytes)
         found = msgpack.unpackb(raw, timestamp=3)
+        if isinstance(found, dict):
+            return check(self._shape, found)
         check(self._shape, [{k: v.isoformat() if k == "t" else v for k, v in m.items()} for m in found])
         return found
 
@@ -233,6 +235,15 @@ def test_updates_come_to_both_forms_of_login(start: Start, path: str, login: Any
         fill = socket.hear()["data"]
         assert (fill["event"], fill["qty"], fill["position_qty"]) == ("fill", "10", "10")
         assert fill["price"] == fill["order"]["filled_avg_price"]
+
+
+def test_updates_come_as_msgpack_to_who_asks_for_it(start: Start) -> None:
+    desk = start(start=at(10))
+    with opened(desk, "/stream", packed=True) as socket:
+        assert socket.ask(AUTH)["data"]["status"] == "authorized"
+        assert socket.ask(LISTEN)["data"] == {"streams": ["trade_updates"]}
+        desk.order("AAPL", 10)
+        assert socket.hear()["data"]["event"] == "new"
 
 
 def test_nothing_is_told_to_who_does_not_listen_or_has_wrong_keys(start: Start) -> None:
