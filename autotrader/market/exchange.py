@@ -83,6 +83,7 @@ class Exchange:
     leverage: buying power over equity, before what is held and on order (2: Regulation T).
     not_shortable: symbols that are not lent.
     liquidity: how many shares of an order may fill at the moment it is asked about; 0: none yet.
+    opening_lasts: whether an order for the opening that a price has not filled at some time still waits for it.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class Exchange:
         liquidity: Liquidity = unlimited,
     ) -> None:
         self.liquidity = liquidity
+        self.opening_lasts: Callable[[BrokerOrder, datetime], bool] = lambda _, __: False
         self._account_id = account_id
         self._cash = _decimal(cash)
         self._calendar = calendar
@@ -343,7 +345,8 @@ class Exchange:
         for working in self._waiting(at, symbol, "market", "limit"):
             if working.takes(price):
                 self._fill(working, price, at)
-            if working.order.time_in_force == "opg" and not working.order.final:
+            order = working.order
+            if order.time_in_force == "opg" and not order.final and not self.opening_lasts(order, at):
                 self._end(working, "expired", at)
 
     def _waiting(self, at: datetime, symbol: str, *kinds: OrderType) -> list[_Working]:

@@ -76,6 +76,7 @@ KINDS: dict[str, Kind] = {
     "field_set": Kind("request", "the answer's `field` is `value`, for example an unknown status"),
     "reject_order": Kind("order", "taken, and rejected afterwards"),
     "late_fill": Kind("order", "not filled at this bar"),
+    "late_opening": Kind("order", "for the opening, and filled `seconds` after it", seconds=300),
     "partial_fill": Kind("order", "half of what is left is filled at this bar"),
     "slow_cancel": Kind("order", "a cancel stays pending until the next bar, which may fill the order"),
     "duplicate_update": Kind("trade_updates", "sent twice"),

@@ -74,6 +74,8 @@ class Orders:
         self._by_client_id: dict[str, Record] = {}
         self._liquidity = world.exchange.liquidity
         world.exchange.liquidity = self._fills_now
+        self._late_openings: dict[str, datetime | None] = {}  # by client order id: when they are filled
+        world.exchange.opening_lasts = self._opens_late
 
     # --- requests -----------------------------------------------------------------------------------------------------
 
@@ -261,11 +263,22 @@ class Orders:
 
     def _fills_now(self, order: BrokerOrder) -> int:
         name, left = order.client_order_id, self._liquidity(order)
+        if order.time_in_force == "opg" and self._opens_late(order, self._world.now):
+            return 0
         if self._faults.strike("late_fill", name, symbol=order.symbol):
             return 0
         if left > 1 and self._faults.strike("partial_fill", name, symbol=order.symbol):
             return left // 2
         return left
+
+    def _opens_late(self, order: BrokerOrder, at: datetime) -> bool:
+        """Whether an order for the opening waits for it still; asked from the opening on."""
+        name = order.client_order_id
+        if name not in self._late_openings:
+            fault = self._faults.strike("late_opening", name, symbol=order.symbol)
+            self._late_openings[name] = None if fault is None else at + timedelta(seconds=fault.seconds)
+        until = self._late_openings[name]
+        return until is not None and at < until
 
     # --- what is told -------------------------------------------------------------------------------------------------
 

@@ -136,6 +136,16 @@ def test_an_unfilled_order_for_the_opening_expires(start: Start) -> None:
     assert ended == [("expired", "0"), ("expired", "5")]
 
 
+def test_an_order_for_the_opening_may_be_filled_minutes_after_it(start: Start) -> None:
+    desk = faulty(start, Fault(kind="late_opening", symbol="AAPL"), start=at(9))
+    late, other = (desk.order(symbol, 10, time_in_force="opg").json()["id"] for symbol in ("AAPL", "MSFT"))
+    desk.step(at(9, 35))
+    assert [desk.get(f"/v2/orders/{i}")["status"] for i in (late, other)] == ["new", "filled"]
+    desk.step(at(9, 36))
+    assert desk.get(f"/v2/orders/{late}")["filled_at"] == "2019-02-11T14:35:00Z"
+    assert counts(desk) == {"late_opening": 1}
+
+
 def test_a_cancel_is_late_and_the_fill_comes_first(start: Start) -> None:
     desk = faulty(start, Fault(kind="slow_cancel"), Fault(kind="partial_fill", symbol="MSFT", nth=1))
     whole, part = desk.order("AAPL").json()["id"], desk.order("MSFT").json()["id"]
