@@ -56,6 +56,7 @@ class Desk:
         self._tell = tell
         self._explains = explains
         self._compared = False
+        self._lagging: tuple[str, ...] = ()  # symbols of which the broker does not list the last fills yet
         self.hold: str | None = None  # why nothing may be opened, beyond what the book and the journal know
 
     # --- the session and its stages -------------------------------------------------------------------------------
@@ -95,6 +96,8 @@ class Desk:
         """Why nothing may be opened now, in words; None: nothing stands against it."""
         if not self._compared:
             return "journal and broker have not been compared yet"
+        if self._lagging:
+            return f"the broker does not list the last fills of {', '.join(self._lagging)} yet"
         if self.journal.cramped:
             return "the disk is full"
         return self.hold or self.trader.book.entries_off()
@@ -234,14 +237,21 @@ class Desk:
         book, now = self.trader.book, self._clock.now()
         self.orders.poll(asked or now)
         session = book.session or now.astimezone(NEW_YORK).date()
-        found = compare(book, self._broker.positions(), self._broker.open_orders(), self.trader.tag,
+        before = self.orders.before_fills(now)
+        found = compare(book, self._broker.positions(), self._broker.open_orders(), self.trader.tag, before,
                         self._explains)  # fmt: skip
         for order in found.returned:
             self.orders.adopt(now, order)
         for order in found.orphans:
             self.orders.end_orphan(order.client_order_id)
         news = {(item.kind, item.subject): item for item in found.disagreements}
-        for key in [key for key in book.differences if key not in news]:
+        if found.lagging and found.lagging != self._lagging:
+            log.warning("the broker does not list the last fills of %s yet; no entries, compared again in a minute",
+                        ", ".join(found.lagging))  # fmt: skip
+        for symbol in set(self._lagging) - {*found.lagging, *(item.subject for item in found.disagreements)}:
+            log.info("%s: journal and broker agree again", symbol)
+        self._lagging = found.lagging
+        for key in [key for key in book.differences if key not in news and key[1] not in found.lagging]:
             self.orders.keep(ev.Resolved(now, session, *key, "autotrader", "journal and broker agree again"))
             log.info("%s: journal and broker agree again", key[1])
         for key, item in news.items():

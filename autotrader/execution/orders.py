@@ -51,6 +51,7 @@ LOOK_UPS = 3
 LOOK_UP_EVERY = timedelta(seconds=45)
 ASK_AGAIN = timedelta(seconds=10)  # a cancel that nobody confirmed is asked for again
 SILENCE = timedelta(seconds=5)  # an order that was not heard of for so long is asked about; resting stops more rarely
+LISTED_WITHIN = timedelta(minutes=2)  # how long the broker's list of positions may lack a fill
 STOP_SILENCE = timedelta(seconds=60)
 FRESH = timedelta(seconds=60)  # an entry that a crash kept from being sent is still what was decided for so long
 
@@ -128,6 +129,7 @@ class OrderManager:
         self._heard: dict[str, datetime] = {}  # order id -> when the broker last said something of it
         self._tries: dict[str, int] = {}  # order id of a retried entry -> which retry it is
         self._holds: dict[tuple[str, ev.Leg], _Hold] = {}
+        self._fills: list[tuple[datetime, str, int]] = []  # of a moment ago: when, symbol, shares, signed
         self._refused_again: set[str] = set()  # order ids that were refused when they were sent once more
 
     # --- what is wanted -----------------------------------------------------------------------------------------
@@ -240,6 +242,16 @@ class OrderManager:
     def on_hold(self, at: datetime) -> set[tuple[str, ev.Leg]]:
         """Symbols and legs whose last order was refused a moment ago: they are not sent yet."""
         return {key for key, hold in self._holds.items() if at < hold.until}
+
+    def before_fills(self, at: datetime) -> dict[str, set[int]]:
+        """By symbol, the shares that were held before each of the fills of a moment ago, signed."""
+        self._fills = [fill for fill in self._fills if at - fill[0] < LISTED_WITHIN]
+        held = {symbol: held.sign * held.quantity for symbol, held in self._book.positions.items()}
+        found: dict[str, set[int]] = {}
+        for _, symbol, shares in reversed(self._fills):
+            held[symbol] = held.get(symbol, 0) - shares
+            found.setdefault(symbol, set()).add(held[symbol])
+        return found
 
     def unsettled(self) -> bool:
         """Whether the fate of something that was asked for is still open."""
@@ -469,6 +481,8 @@ class OrderManager:
             seen = (held.best_price, held.worst_price, held.bars_held)
             self.keep(ev.Marked(event.at, event.session, held.symbol, *seen))
         self.keep(event)
+        side, _ = _SIDES[ordered.direction, ordered.leg]
+        self._fills.append((event.at, ordered.symbol, event.quantity if side == "buy" else -event.quantity))
         log.info("%s: %d filled at %s, %d in all", execution.client_order_id, execution.quantity, execution.price,
                  execution.cumulative)  # fmt: skip
         return event

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,11 +30,13 @@ class Comparison:
     """What came of it.
 
     disagreements: what nothing in the journal explains; those that a person lets stand are not among them.
+    lagging: symbols of which the broker lists as many shares as were held before the last fills: its list may be late.
     returned: open orders of ours that the book had given up; our ids explain them.
     orphans: open orders under our tag that the journal does not know at all: to be ended, since nobody decided them.
     """
 
     disagreements: tuple[Disagreement, ...]
+    lagging: tuple[str, ...]
     returned: tuple[BrokerOrder, ...]
     orphans: tuple[BrokerOrder, ...]
 
@@ -48,15 +50,22 @@ def compare(
     positions: Sequence[BrokerPosition],
     open_orders: Sequence[BrokerOrder],
     tag: str,
+    before: Mapping[str, Collection[int]],
     explains: Explains = nothing_explains,
 ) -> Comparison:
-    """Compares the union of both sides. The book has taken in all fills that the broker knows before."""
+    """Compares the union of both sides. The book has taken in all fills that the broker knows before.
+
+    before: by symbol, the shares that were held, signed, until one of the fills of a moment ago.
+    """
     found: list[Disagreement] = []
+    lagging: list[str] = []
     theirs = {position.symbol: position.quantity for position in positions}
     for symbol in sorted(theirs.keys() | book.positions.keys()):
         held = book.positions.get(symbol)
         mine, other = (0 if held is None else held.sign * held.quantity), theirs.get(symbol, 0)
-        if mine != other and not explains(symbol, mine, other):
+        if mine != other and other in before.get(symbol, ()):
+            lagging.append(symbol)
+        elif mine != other and not explains(symbol, mine, other):
             found.append(Disagreement("position", symbol, f"{mine} shares", f"{other} shares"))
     returned, orphans = [], []
     for order in open_orders:
@@ -71,4 +80,4 @@ def compare(
         text = f"{order.side} {order.quantity} {order.symbol}"
         found.append(Disagreement("order", name, "not in the journal", text))
     standing = tuple(item for item in found if book.accepted.get((item.kind, item.subject)) != item.found)
-    return Comparison(standing, tuple(returned), tuple(orphans))
+    return Comparison(standing, tuple(lagging), tuple(returned), tuple(orphans))

@@ -34,12 +34,37 @@ def test_what_agrees_is_no_difference(office: Office) -> None:
 
 
 def test_a_position_closed_by_hand_turns_entries_off_and_is_told_once(office: Office) -> None:
+    office.wait(120)  # its fill is old: no list lacks it any more
     office.exchange.trade_by_hand("A", 0, Decimal(99))
     for _ in range(3):
         office.desk.reconcile()
     assert found(office) == [("A", "100 shares", "0 shares")]
     assert office.desk.entries_off() == "journal and broker disagree about A"
     assert office.told == [("A", "the journal says 100 shares, the broker 0 shares")]
+
+
+def test_a_list_that_lacks_the_last_fill_keeps_entries_off_for_a_while_and_calls_nobody(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(office.broker, "positions", list)
+        office.desk.reconcile()
+        assert office.desk.entries_off() == "the broker does not list the last fills of A yet"
+        assert not found(office)
+        assert not office.told
+    office.desk.reconcile()
+    assert office.desk.entries_off() is None
+    monkeypatch.setattr(office.broker, "positions", list)
+    office.wait(120)
+    office.desk.reconcile()
+    assert found(office) == [("A", "100 shares", "0 shares")]
+    assert office.told
+
+
+def test_shares_that_never_were_held_are_told_at_once(office: Office) -> None:
+    office.exchange.trade_by_hand("A", 40, Decimal(99))
+    office.desk.reconcile()
+    assert found(office) == [("A", "100 shares", "40 shares")]
 
 
 def test_a_position_opened_by_hand_is_one_too(office: Office) -> None:

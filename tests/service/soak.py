@@ -91,7 +91,7 @@ SAID = {
     "duplicate_update": (r"told again", "counted once"),
     "reorder_update": (r"told (late|again) that it is \w+: ", r": (nothing is changed|counted once)$"),
     "drop_update": (_ASKED, r"\d+ filled at"),
-    "stale_positions": (r"the journal says .*, the broker .* shares; no entries until it is resolved",
+    "stale_positions": (r"the broker does not list the last fills of .* yet; no entries, compared again",
                         "journal and broker agree again"),
     "reject_order": (r"was taken and then rejected|the \w+ order was rejected", r"it is skipped|is tried again"),
     "partial_fill": (r": \d+ filled at", r"-stop-\S+ sent"),
