@@ -132,6 +132,20 @@ def test_a_minute_without_a_trade_is_complete_without_its_bar_and_asked_for_once
     assert len(scene.tape.asked) == 1
 
 
+def test_a_symbol_that_does_not_trade_for_long_is_said_once_and_when_it_trades_again(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "autotrader.live")
+    for minute in range(12):
+        scene.clock.advance_to(OPENS + (minute + 1) * MINUTE + 5 * SECOND)
+        scene.tape.queue = [bar("A", minute)] + [bar("B", minute)] * (minute in (0, 1, 10, 11))
+        scene.minutes("A", "B")
+    assert [record.getMessage() for record in caplog.records] == [
+        "B: no bar for 5 minutes, though asked for (a halt?); nothing is decided on it meanwhile",
+        "B: has bars again, from 09:40 on",
+    ]
+
+
 def test_after_a_start_in_the_session_all_of_it_so_far_is_asked_for_in_one_request() -> None:
     scene = Scene(OPENS + 30 * MINUTE + 10 * SECOND)
     scene.tape.known = [bar(symbol, minute) for minute in range(30) for symbol in "AB"]
