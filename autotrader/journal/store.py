@@ -135,6 +135,8 @@ class Journal:
         self.path = path
         self.cramped = False  # the disk was full: what is kept for bad times is being used up
         self._connection = connection
+        place = path.stat()
+        self._place = place.st_dev, place.st_ino
         self._meta = self._read_meta()
         self._pending: list[tuple[str, tuple[object, ...]]] = []  # inserted and not committed
         self._lock: int | None = None
@@ -171,11 +173,7 @@ class Journal:
             raise JournalError(f"{path} is read-only; make it writable, or say where else the journal is")
         journal = _connect(cls, path, "rw")
         try:
-            if journal.account_id != account_id:
-                raise JournalError(
-                    f"{path} is the journal of account {journal.account_id}, not of {account_id}; "
-                    "use that account, or another deployment folder"
-                )
+            journal.check_account(account_id)
             journal._prepare()
             journal.cramped = not ballast.keep(path)
         except BaseException:
@@ -190,6 +188,24 @@ class Journal:
         if not path.exists():
             raise JournalError(f"there is no journal at {path}")
         return _connect(cls, path, "ro")
+
+    def check_account(self, account_id: str) -> None:
+        """JournalError where it is another account's."""
+        if self.account_id != account_id:
+            raise JournalError(
+                f"{self.path} is the journal of account {self.account_id}, not of {account_id}; "
+                "use that account, or another deployment folder"
+            )
+
+    def check_place(self) -> None:
+        """JournalError where the file was taken away: what is written to it would be lost with this process."""
+        try:
+            found = self.path.stat()
+        except FileNotFoundError:
+            found = None
+        if found is None or (found.st_dev, found.st_ino) != self._place:
+            raise JournalError(f"{self.path} was moved, removed or replaced while it was in use; put it back, all of "
+                               "its files, or restore a copy")  # fmt: skip
 
     def close(self) -> None:
         """Closes without committing."""

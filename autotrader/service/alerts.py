@@ -131,6 +131,11 @@ class Alerts:
         """The trouble is over: the next time, it is news."""
         self._told.pop(subject, None)
 
+    @property
+    def is_sent(self) -> bool:
+        """Whether there is somebody to send them."""
+        return self._sender is not None
+
     def send_through(self, sender: Sender) -> None:
         """Sends by this from now on, and what was told so far."""
         self._sender = sender
@@ -262,6 +267,8 @@ def connect(alerts: Alerts, home: Path, settings: AlertSettings) -> None:
 
     apprise takes a while to import: until then alerts are kept, and sent afterwards.
     """
+    if alerts.is_sent:
+        return
     try:
         urls = Secrets(home).value(settings.urls_env)
         targets = addresses(urls, settings.timeout_seconds) if urls else []

@@ -148,6 +148,8 @@ class Inbox:
         damaged: list[Damaged] = []
         for path in sorted(self.folder.glob("*.json")):
             try:
+                if not path.is_file():  # a pipe would never end
+                    raise IsADirectoryError(0, "it is no file") if path.exists() else FileNotFoundError
                 with path.open("rb") as file:
                     request = Request.model_validate_json(file.read(_LARGEST))
             except FileNotFoundError:

@@ -160,6 +160,7 @@ class Service:
         JournalError: what happens cannot be recorded any more, so nothing may go on happening.
         """
         self._parts.beat()
+        self.desk.journal.check_place()
         again, self._reload = self._reload, False
         self._configurations.look(again=again)
         self.recover()

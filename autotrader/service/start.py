@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -29,7 +29,7 @@ from autotrader.secrets import Secrets
 from autotrader.service.alerts import Alerts, connect
 from autotrader.service.configurations import ConfigurationError, Configurations
 from autotrader.service.presence import Heartbeat, ServiceLock, process_age
-from autotrader.service.run import Parts, Service
+from autotrader.service.run import BROKER, Parts, Service
 from autotrader.settings import SystemSettings, inside
 from autotrader.validation.load import SYSTEM_FILE, load_files
 from autotrader.validation.structure import build, read_document
@@ -43,6 +43,10 @@ PUBLISH_EVERY = timedelta(seconds=5)
 
 class StartError(AutotraderError):
     """The service cannot run as it is configured; one sentence that says what to do."""
+
+
+class Stopped(Exception):
+    """The service was told to stop before it had begun."""
 
 
 class Pause(Protocol):
@@ -127,15 +131,30 @@ def opened(deployment: Deployment, stop: Stop) -> Iterator[tuple[Service, Pause]
         secrets, calendar = Secrets(deployment.home), Calendar()
         path = data / "journal.sqlite3"
         known = _account_of(path)
-        broker = _open_broker(
-            lambda: broker_class.open(BrokerOptions(calendar, clock, system, secrets, pause.seconds, pause.wake)),
-            pause, stop, again=known is not None,
-        )  # fmt: skip
+        found: tuple[Journal, Alerts] | None = None
+        if known is not None:
+            found = _recorded(stack, system, Journal.open(path, known, clock=clock), clock)
+
+        def wait(error: BrokerError) -> None:
+            """The account has been reached before, so what is wrong now may pass; people are told."""
+            if found is None:
+                raise error
+            _tell_of_broker(deployment, system, *found, error)
+            for _ in range(int(BROKER_AGAIN / TICK)):
+                if stop.asked:
+                    log.info("stopped cleanly, before the broker was reached")
+                    raise Stopped
+                pause.seconds(TICK.total_seconds())
+
+        options = BrokerOptions(calendar, clock, system, secrets, pause.seconds, pause.wake)
+        broker = _open_broker(lambda: broker_class.open(options), wait)
         stack.callback(broker.close)
         account = broker.account()
-        journal = stack.enter_context(closing(_journal(path, account.account_id, float(account.cash), clock)))
-        alerts = _alerts(deployment, system, journal)
-        stack.callback(alerts.close)
+        if found is None:
+            made = Journal.open(path, account.account_id, initial_cash=float(account.cash), clock=clock)
+            found = _recorded(stack, system, made, clock)
+        journal, alerts = found
+        journal.check_account(account.account_id)
         configurations = Configurations(deployment.config, data, alerts.tell)
         feed: LiveFeed = feed_class.open(
             FeedOptions(
@@ -171,7 +190,7 @@ def opened(deployment: Deployment, stop: Stop) -> Iterator[tuple[Service, Pause]
 def run(deployment: Deployment, until: datetime | None = None) -> None:
     """Runs the service until a signal asks it to stop, or until a time. JournalError where it must not go on."""
     stop = Stop()
-    with _signals(stop), opened(deployment, stop) as (service, pause):
+    with suppress(Stopped), _signals(stop), opened(deployment, stop) as (service, pause):
         while not stop.asked and (until is None or deployment.clock.now() < until):
             if stop.reload:
                 stop.reload = False
@@ -220,28 +239,35 @@ def _account_of(path: Path) -> str | None:
         return journal.account_id
 
 
-def _open_broker(open_: Callable[[], Any], pause: Pause, stop: Stop, *, again: bool) -> Broker:
-    """again: the account has been reached before, so what is wrong now may pass."""
+def _open_broker(open_: Callable[[], Any], wait: Callable[[BrokerError], None]) -> Broker:
+    """wait: until it is tried again; raises where it is not."""
     while True:
         try:
             return cast("Broker", open_())
         except BrokerError as error:
-            if not again or stop.asked:
-                raise
-            log.error("the broker cannot be reached: %s; tried again in %.0f s", error, BROKER_AGAIN.total_seconds())
-            for _ in range(int(BROKER_AGAIN / TICK)):
-                if not stop.asked:
-                    pause.seconds(TICK.total_seconds())
+            wait(error)
 
 
-def _journal(path: Path, account_id: str, cash: float, clock: Clock) -> Journal:
-    return Journal.open(path, account_id, initial_cash=cash, clock=clock)
-
-
-def _alerts(deployment: Deployment, system: SystemSettings, journal: Journal) -> Alerts:
+def _recorded(stack: ExitStack, system: SystemSettings, journal: Journal, clock: Clock) -> tuple[Journal, Alerts]:
+    """The journal, and the alerts that it keeps."""
+    stack.enter_context(closing(journal))
     repeat = timedelta(minutes=system.alerts.repeat_minutes)
     recent = [event for event in journal.recent_events() if isinstance(event, ev.Alerted)]
-    return Alerts(journal.append, deployment.clock, repeat=repeat, least=system.alerts.least, recent=recent)
+    alerts = Alerts(journal.append, clock, repeat=repeat, least=system.alerts.least, recent=recent)
+    stack.callback(alerts.close)
+    return journal, alerts
+
+
+def _tell_of_broker(
+    deployment: Deployment, system: SystemSettings, journal: Journal, alerts: Alerts, error: BrokerError
+) -> None:
+    connect(alerts, deployment.home, system.alerts)
+    log.error("the broker cannot be reached: %s; tried again in %.0f s", error, BROKER_AGAIN.total_seconds())
+    alerts.tell("critical", BROKER, f"the service has started, and the broker cannot be reached: {error}",
+                "it is tried again; what is held has its stops at the broker, and nobody watches it otherwise",
+                "see whether the broker has trouble, and whether the keys in .env are right")  # fmt: skip
+    alerts.tick()
+    journal.commit()
 
 
 def publisher(

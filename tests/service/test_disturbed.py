@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import date, datetime, timedelta
+from io import StringIO
 from pathlib import Path
 from typing import Literal
 
@@ -18,10 +19,12 @@ from autotrader.journal.store import JournalError
 from autotrader.market.feed import ShareSplit
 from autotrader.service.inbox import AdoptConfig, Flatten, Inbox, Pause, Resume, new_request
 from autotrader.service.run import Service
+from autotrader.service.start import Deployment, Stop, Stopped, opened
 from autotrader.simulator.faults import Fault
 from autotrader.validation.load import load_configuration
 
 from .network import Network
+from .stepping import Stepped
 from .wire import BUSY, CALENDAR, Wire, at, rows, statuses
 
 SHORT = 0.2  # seconds that an answer may take
@@ -335,4 +338,36 @@ def test_what_is_held_keeps_its_configuration_until_it_adopts_another(wire: Wire
     assert wire.book().positions["CTAS"].plan.config_hash == edited.settings.config_hash
     wire.run(at(HALF_DAY, 9, 50))  # and a restart knows it
     assert "CTAS" in wire.book().positions
+    at_one(wire)
+
+
+def test_a_broker_that_cannot_be_reached_at_a_start_is_told_and_waited_for_until_it_is_told_to_stop(wire: Wire) -> None:
+    wire.run(at(BEFORE, 20, 1))
+    trouble(wire, [("503_before", "* /v2/account*")], at(BEFORE, 20), at(BEFORE, 21))
+    stop, waited = Stop(), []
+
+    class Impatient(Stepped):
+        def seconds(self, seconds: float) -> None:
+            waited.append(seconds)
+            stop.asked = len(waited) > 20
+
+    pause = Impatient(wire.alpaca.step, wire.alpaca.state, wire.clock)
+    deployment = Deployment(wire.home, wire.home / "config", wire.clock, pause, StringIO())
+    with pytest.raises(Stopped), opened(deployment, stop):
+        pass
+    assert [(alert.severity, alert.subject) for alert in wire.alerts()] == [("critical", "broker")]
+    wire.alpaca.simulator.faults.clear()
+    wire.run(at(BEFORE, 20, 2))
+
+
+def test_a_journal_that_is_taken_away_ends_the_service_before_anything_is_lost(wire: Wire) -> None:
+    aside = wire.journal.with_name("elsewhere")
+    with wire.service() as service:
+        wire.turn_until(service, at(HALF_DAY, 9, 29))
+        wire.journal.rename(aside)
+        with pytest.raises(JournalError, match="was moved"):
+            wire.turn_until(service, at(HALF_DAY, 9, 31))
+    assert not wire.alpaca.simulator.world.exchange.open_orders()
+    aside.rename(wire.journal)
+    wire.run(at(HALF_DAY, 9, 32))
     at_one(wire)

@@ -22,7 +22,6 @@ from autotrader.service.inbox import (
     Accept,
     AdoptConfig,
     Answer,
-    Damaged,
     Flatten,
     Hands,
     Inbox,
@@ -327,9 +326,10 @@ def test_a_file_that_is_no_request_is_set_aside_and_told_and_the_others_are_take
 def test_a_file_that_cannot_be_read_is_no_request(tmp_path: Path) -> None:
     inbox = Inbox(tmp_path)
     (inbox.folder / "x.json").mkdir(parents=True)
-    ((found,)) = inbox.waiting()[1]
-    assert isinstance(found, Damaged)
-    assert "cannot be read" in found.problem
+    os.mkfifo(inbox.folder / "pipe.json")  # nobody ever writes to it
+    damaged = inbox.waiting()[1]
+    assert [found.path.name for found in damaged] == ["pipe.json", "x.json"]
+    assert all("cannot be read" in found.problem for found in damaged)
 
 
 # --- carrying out -------------------------------------------------------------------------------------------------
