@@ -99,9 +99,12 @@ SAID = {
 }  # fmt: skip
 
 
-def unsaid(kind: str, log: str) -> list[str]:
-    """What the log should say of a fault and does not."""
-    return [f"log: nothing like {said}" for said in SAID[kind] if not re.search(said, log, re.MULTILINE)]
+def told(kind: str, log: str) -> tuple[str, str]:
+    """The first line of the log that says what happened, and the first from there on of what was done; "" for none."""
+    lines = log.splitlines()
+    happened, done = map(re.compile, SAID[kind])
+    first = next((number for number, line in enumerate(lines) if happened.search(line)), len(lines))
+    return "".join(lines[first : first + 1]), next((line for line in lines[first:] if done.search(line)), "")
 
 
 def week(folder: Path, sessions: int) -> bool:
@@ -136,11 +139,15 @@ def weeks(folder: Path, sessions: int, kinds: Collection[str] = ()) -> bool:
                 wire.turn_until(service, at(days[-1], 16, 20))  # what the fault has hidden is found
             broken = violations(wire, days[:-1])
             trades, log = len(wire.book().all_trades()), wire.log.getvalue()
-        broken += unsaid(kind, log)
+        lines = told(kind, log)
+        broken += [f"the log has no line like {pattern}" for line, pattern in zip(lines, SAID[kind], strict=True)
+                   if not line]  # fmt: skip
         if not faults.counts[kind]:
             broken.append("it never struck")
         say(f"{kind}: struck {faults.counts[kind]} times, {trades} trades, {time.monotonic() - began:.0f} s; "
             f"{'; '.join(broken) or 'no invariant broken, all of it in the log'}")  # fmt: skip
+        for line in lines:
+            say(f"    {line}")
         fine = fine and not broken
     return fine
 
