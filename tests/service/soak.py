@@ -324,7 +324,8 @@ def say(text: str) -> None:
 
 
 def main(what: str, *more: str) -> int:
-    sessions, kinds = [int(word) for word in more if word.isdigit()], [word for word in more if not word.isdigit()]
+    kinds = [word for word in more if word in SAID]  # 429 is one
+    sessions = [int(word) for word in more if word not in kinds]
     with tempfile.TemporaryDirectory(prefix="autotrader-") as folder:
         if what == "month":
             fine = month(Path(folder), (sessions or [21])[0], 6)
