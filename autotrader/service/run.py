@@ -587,7 +587,7 @@ class Service:
 
     def _next_at(self) -> datetime:
         now = self._clock.now()
-        retries = (at for what, at in self._not_before.items() if what != FILES and at > now)
+        retries = (at for what, at in self._not_before.items() if what not in (CLOCK, FILES) and at > now)
         coming = [self.agenda().next_at, *retries]
         session = self._active()
         if session is not None and self._prices is not None and now < self._calendar.closes_at(session) + MINUTE:
