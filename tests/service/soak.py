@@ -165,7 +165,7 @@ def month(folder: Path, sessions: int, kills: int, seed: int = 1) -> bool:
         _process(wire, quiet, resident, None)
         recovered = []
         while wire.alpaca.simulator.world.now < end:
-            lived = drawn.uniform(2, 12) if len(recovered) < kills else None
+            lived = drawn.uniform(1, 5) if len(recovered) < kills else None
             recovered.append(_process(wire, end, [], lived))
         broken = violations(wire, days)
         events, decisions = Journal.read(wire.journal).counts()
