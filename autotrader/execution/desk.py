@@ -102,6 +102,11 @@ class Desk:
             return "the disk is full"
         return self.hold or self.trader.book.entries_off()
 
+    @property
+    def waits(self) -> bool:
+        """Whether the broker's list of positions lags behind fills: a group whose time comes can wait for it."""
+        return bool(self._lagging)
+
     def no_entries(self) -> str | None:
         """Why a group of the current session cannot be entered now, in words; None: it can."""
         off = self.entries_off()

@@ -51,7 +51,7 @@ LOOK_UPS = 3
 LOOK_UP_EVERY = timedelta(seconds=45)
 ASK_AGAIN = timedelta(seconds=10)  # a cancel that nobody confirmed is asked for again
 SILENCE = timedelta(seconds=5)  # an order that was not heard of for so long is asked about; resting stops more rarely
-LISTED_WITHIN = timedelta(minutes=2)  # how long the broker's list of positions may lack a fill
+LISTED_WITHIN = timedelta(minutes=2)  # how long the broker's list of positions may lack a fill it told of
 STOP_SILENCE = timedelta(seconds=60)
 FRESH = timedelta(seconds=60)  # an entry that a crash kept from being sent is still what was decided for so long
 
@@ -129,7 +129,7 @@ class OrderManager:
         self._heard: dict[str, datetime] = {}  # order id -> when the broker last said something of it
         self._tries: dict[str, int] = {}  # order id of a retried entry -> which retry it is
         self._holds: dict[tuple[str, ev.Leg], _Hold] = {}
-        self._fills: list[tuple[datetime, str, int]] = []  # of a moment ago: when, symbol, shares, signed
+        self._fills: list[tuple[datetime, str, int]] = []  # when a fill was heard of, symbol, shares, signed
         self._refused_again: set[str] = set()  # order ids that were refused when they were sent once more
 
     # --- what is wanted -----------------------------------------------------------------------------------------
@@ -419,7 +419,7 @@ class OrderManager:
                 log.info("%s: told again of %d filled: counted once", order.client_order_id, execution.cumulative)
                 return []
             if execution.cumulative - execution.quantity == mine.filled:
-                return [self._filled(execution), *self._finish(at, order)]
+                return [self._filled(at, execution), *self._finish(at, order)]
         try:
             if mine is None and order.client_order_id in self._book.ended:
                 if order.final and order.filled_quantity <= self._book.ended[order.client_order_id].filled:
@@ -461,14 +461,14 @@ class OrderManager:
         if order.filled_quantity > mine.filled:
             for execution in self._broker.executions(order.submitted_at):
                 if execution.client_order_id == order_id and execution.cumulative > mine.filled:
-                    taken.append(self._filled(execution))
+                    taken.append(self._filled(at, execution))
         return [*taken, *self._finish(at, order)]
 
     def _found(self, order: BrokerOrder) -> None:
         if self._unknown.pop(order.client_order_id, None) is not None:
             log.info("%s: found at the broker, %s", order.client_order_id, order.status)
 
-    def _filled(self, execution: Execution) -> ev.Filled:
+    def _filled(self, at: datetime, execution: Execution) -> ev.Filled:
         # the session it happened in: an exit ordered at the close fills at the next open, and blocks re-entry there
         event = ev.Filled(
             execution.at, execution.at.astimezone(NEW_YORK).date(), execution.client_order_id, execution.quantity,
@@ -482,7 +482,7 @@ class OrderManager:
             self.keep(ev.Marked(event.at, event.session, held.symbol, *seen))
         self.keep(event)
         side, _ = _SIDES[ordered.direction, ordered.leg]
-        self._fills.append((event.at, ordered.symbol, event.quantity if side == "buy" else -event.quantity))
+        self._fills.append((at, ordered.symbol, event.quantity if side == "buy" else -event.quantity))
         log.info("%s: %d filled at %s, %d in all", execution.client_order_id, execution.quantity, execution.price,
                  execution.cumulative)  # fmt: skip
         return event

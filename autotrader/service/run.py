@@ -422,7 +422,7 @@ class Service:
         now = self._clock.now()
         self._take_plan(session)
         prices.watch(self._followed() if now < self._calendar.closes_at(session) else ())
-        ready = self._planned and self._recovered and self._parts.broker.link().live
+        ready = self._planned and self._recovered and self._parts.broker.link().live and not self.desk.waits
         self._tick(None if self._clock_is_right and (ready or self._window_is_over()) else ())
 
     def _window_is_over(self) -> bool:

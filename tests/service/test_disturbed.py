@@ -85,6 +85,14 @@ def test_a_network_that_is_gone_at_the_open_delays_entries_within_their_window(w
     at_one(wire)
 
 
+def test_a_position_list_that_lags_behind_at_a_groups_time_delays_its_entries(wire: Wire) -> None:
+    wire.alpaca.simulator.faults.add(Fault(kind="stale_positions", seconds=90))
+    wire.run(at(HALF_DAY, 9, 50))
+    assert statuses(wire.stages(), HALF_DAY)["enter:confirmation"] == "late"
+    assert max(entered(wire).values()) > at(HALF_DAY, 9, 46)
+    assert not any(isinstance(event, ev.Difference) for event in wire.events()), "nobody is called for it"
+
+
 def test_a_machine_that_slept_over_the_entries_enters_nothing_and_says_so(wire: Wire) -> None:
     with wire.service() as service:
         wire.turn_until(service, at(HALF_DAY, 9, 20))
