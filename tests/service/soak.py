@@ -174,8 +174,8 @@ def month(folder: Path, sessions: int, kills: int, seed: int = 1) -> bool:
         logs = sum(path.stat().st_size for path in (wire.home / "data" / "logs").glob("*"))
         say(f"{sessions} sessions in {time.monotonic() - began:.0f} s, {len(wire.book().all_trades())} trades")
         say(f"faults: {dict(sorted(faults.counts.items()))}")
-        settled = resident[2:] or resident
-        say(f"memory: {settled[0] / 1024:.0f} MB after three days, {settled[-1] / 1024:.0f} MB at the end, at most "
+        settled = resident[5:] or resident
+        say(f"memory: {settled[0] / 1024:.0f} MB after a week, {settled[-1] / 1024:.0f} MB at the end, at most "
             f"{max(resident) / 1024:.0f} MB; growth {settled[-1] / settled[0] - 1:+.1%}")  # fmt: skip
         say(f"journal: {size / 1e6:.1f} MB, {events} events, {decisions} decisions; logs: {logs / 1e6:.1f} MB; "
             f"{(size + logs) / 1e6 / sessions:.2f} MB a session")  # fmt: skip
