@@ -232,9 +232,7 @@ def reaction(market: Market, secrets: Secrets, folder: Path) -> float:
     for item in held:
         position = {"symbol": item.symbol, "qty": 1, "price": round(item.entry, 2)}
         requests.post(f"{market.url}/simulator/positions", json=position, timeout=10).raise_for_status()
-    feed = AlpacaFeed.open(
-        FeedOptions(None, 0, Calendar(), market.clock, system(market), secrets, notify=queued)
-    )
+    feed = AlpacaFeed.open(FeedOptions(None, 0, Calendar(), market.clock, system(market), secrets, notify=queued))
     broker = AlpacaBroker.open(BrokerOptions(Calendar(), market.clock, system(market), secrets, notify=woken.set))
     streamed, submit = feed.streamed, broker.submit
 

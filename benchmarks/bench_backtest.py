@@ -9,7 +9,6 @@ where `make bench-vectorbt` has installed it.
 from __future__ import annotations
 
 import json
-import math
 import resource
 import subprocess
 import sys
@@ -154,7 +153,7 @@ def measure_vectorbt(report: Report, configuration: Configuration, data: Data) -
     warm = json.loads(subprocess.run([*script, "5"], capture_output=True, text=True, check=True).stdout)
     assert warm["symbols"] == len(whole)
     mine, _ = compare(ours(configuration, panel.select([item.symbol for item in whole]), whole), lambda: None, 5)
-    report.add(f"{len(whole)} symbols of whole history, vectorbt compiled", mine, warm["seconds"], math.inf)
+    report.add(f"{len(whole)} symbols of whole history, vectorbt compiled", mine, warm["seconds"], VECTORBT_LIMIT)
 
 
 if __name__ == "__main__":

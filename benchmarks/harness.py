@@ -91,8 +91,7 @@ class Report:
         print(f"\n{self.title}\n")
         print(f"{'':58} {'ours':>10} {'against':>10} {'ratio':>7} {'limit':>7}")
         for what, ours, theirs, limit in self.rows:
-            most = f"{limit:7.2f}" if limit < float("inf") else f"{'none':>7}"
-            print(f"{what:58} {ours * 1e3:7.1f} ms {theirs * 1e3:7.1f} ms {ours / theirs:7.2f} {most}")
+            print(f"{what:58} {ours * 1e3:7.1f} ms {theirs * 1e3:7.1f} ms {ours / theirs:7.2f} {limit:7.2f}")
         over = [what for what, ours, theirs, limit in self.rows if ours > limit * theirs]
         if over and _arguments().check:
             sys.exit(f"over the limit: {'; '.join(over)}")
