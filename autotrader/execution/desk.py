@@ -94,8 +94,10 @@ class Desk:
 
     def entries_off(self) -> str | None:
         """Why nothing may be opened now, in words; None: nothing stands against it."""
-        if not self._compared:
-            return "journal and broker have not been compared yet"
+        return self._hindrance() if self._compared else "journal and broker have not been compared yet"
+
+    def _hindrance(self) -> str | None:
+        """What stands against entries, as far as journal and broker have been compared."""
         if self._lagging:
             return f"the broker does not list the last fills of {', '.join(self._lagging)} yet"
         if self.journal.cramped:
@@ -140,10 +142,7 @@ class Desk:
             self.orders.end(order.ordered.order_id, self._clock.now())
 
     def _opens_until(self) -> datetime | None:
-        book = self.trader.book
-        if book.session is None or self.journal.cramped or self.hold or book.entries_off() is not None:
-            return None
-        return self._last_moment()
+        return None if self.trader.book.session is None or self._hindrance() is not None else self._last_moment()
 
     def _last_moment(self) -> datetime:
         """Until when entries of the session are sent: orders take time to arrive."""

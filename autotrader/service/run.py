@@ -138,6 +138,7 @@ class Service:
         self._scanning: _Scan | None = None
         before = hindrances(journal.recent_events(kinds=READS))
         self._clock_is_right = CLOCK not in before
+        self.desk.hold = before.get(CLOCK)
         self._breaks = 0
         self._not_before: dict[str, datetime] = {}  # what failed -> when it is tried again
         self._last_sync: datetime | None = None

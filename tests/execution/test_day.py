@@ -132,6 +132,21 @@ def test_a_refusal_that_can_pass_is_tried_again_after_its_waits_and_then_given_u
     assert [name.rsplit("-", 1)[1] for name in tried] == ["1", "2", "3", "4"]
 
 
+@pytest.mark.parametrize("off", ["a clock that is wrong", "positions that lag behind"])
+def test_what_stands_against_entries_stands_against_their_retries(shift: Shift, off: str) -> None:
+    shift.office.faults.now = {"refuse_for_now"}
+    shift.at(9, 30)
+    shift.office.faults.now = set()
+    if off == "a clock that is wrong":
+        shift.office.desk.hold = off
+    else:
+        shift.office.desk._lagging = ("B",)
+    for second in (5, 15, 45):
+        shift.at(9, 30, second)
+    tried = [event for event in shift.office.journal.events() if isinstance(event, ev.Ordered)]  # type: ignore[union-attr]
+    assert len(tried) == 1
+
+
 def test_a_refusal_that_cannot_pass_is_not_tried_again(shift: Shift) -> None:
     shift.office.faults.now = {"refuse"}
     for second in (0, 10, 60):

@@ -169,6 +169,17 @@ def test_no_minute_has_more_requests_than_allowed_and_orders_do_not_wait_for_the
     assert len(patience.waited) == waits
 
 
+def test_a_limit_that_is_counted_by_another_clock_is_not_shared(script: Script, patience: Patience) -> None:
+    script.then(says(200, {}))
+    earlier = Patience()
+    both = [connection(script, each, requests_per_minute=30) for each in (earlier, patience)]
+    for _ in range(10):
+        for each in both:
+            each.get(each.trading, "/clock")
+    assert not earlier.waited
+    assert not patience.waited
+
+
 def test_broker_and_feed_of_one_account_share_the_limit(script: Script, patience: Patience) -> None:
     script.then(says(200, {}))
     one = connection(script, patience, requests_per_minute=30)
@@ -713,3 +724,17 @@ def test_the_plugins_are_found_without_loading_what_they_stand_on() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert ran.stdout == "alpaca alpaca\n[]\n"
+
+
+def test_what_stands_for_pandas_gives_way_to_it_when_something_of_it_is_asked_for() -> None:
+    code = (
+        "import sys\n"
+        "from autotrader.plugins.alpaca.connection import _without_pandas\n"
+        "with _without_pandas():\n"
+        "    import pandas\n"
+        "    assert not hasattr(pandas, '__file__')\n"
+        "    from pandas import DataFrame\n"
+        "print(DataFrame.__name__, sys.modules['pandas'].__name__, hasattr(sys.modules['pandas'], '__file__'))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["DataFrame", "pandas", "True"]

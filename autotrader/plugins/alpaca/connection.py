@@ -86,14 +86,17 @@ class RateLimit:
             return (self._taken[-limit] + _MINUTE - now).total_seconds()
 
 
-_limits: WeakValueDictionary[tuple[str, str], RateLimit] = WeakValueDictionary()
+_limits: WeakValueDictionary[tuple[str, str, int], RateLimit] = WeakValueDictionary()
 _limits_lock = Lock()
 
 
 def shared_limit(key: tuple[str, str], per_minute: int, clock: Clock, wait: Wait) -> RateLimit:
-    """One limit for one key at one server, though broker and feed are opened apart: Alpaca counts by account."""
+    """One limit for one key at one server, though broker and feed are opened apart: Alpaca counts by account.
+
+    One for each clock: by one that stands still, since nobody moves it any more, no request would ever go again.
+    """
     with _limits_lock:
-        return _limits.setdefault(key, RateLimit(per_minute, clock, wait))
+        return _limits.setdefault((*key, id(clock)), RateLimit(per_minute, clock, wait))
 
 
 class Connection:
@@ -255,6 +258,8 @@ class _Later(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
         return getattr(import_module(self.__name__), name)
 
 
@@ -269,5 +274,5 @@ def _without_pandas() -> Iterator[None]:
     try:
         yield
     finally:
-        if sys.modules["pandas"] is stands_in:
+        if sys.modules.get("pandas") is stands_in:
             del sys.modules["pandas"]
