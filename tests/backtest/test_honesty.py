@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from pydantic import BaseModel
 
+from autotrader.backtest import caveats
 from autotrader.backtest.engine import BacktestResult, Costs
 from autotrader.backtest.output import Document, document
 from autotrader.core.panel import FIELDS, Array, Panel
@@ -230,3 +231,13 @@ def test_survivorship_and_adjustment_are_said_of_real_data_and_not_of_a_made_up_
     invented = " ".join(document(found, feed="synthetic", invented=True)["caveats"])
     assert "made up" in invented
     assert "flatters" not in invented
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 8, 9])
+def test_the_markets_move_is_the_median_of_what_is_known_of_it(rows: int) -> None:
+    noise = np.random.default_rng(rows)
+    moves = noise.normal(size=(rows, 200))
+    moves[noise.random(moves.shape) < 0.4] = np.nan
+    known = ~np.isnan(moves).all(axis=0)
+    np.testing.assert_array_equal(caveats._median(moves)[known], np.nanmedian(moves[:, known], axis=0))
+    assert not caveats._median(moves)[~known].any()
