@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -35,7 +36,7 @@ class Link:
 
 
 @dataclass
-class Stream:
+class Stream(ABC):
     """What both streams share: the one connection, the queue, the counts."""
 
     name: Name
@@ -61,13 +62,13 @@ class Stream:
             "total_messages": self.messages,
         }
 
+    @abstractmethod
     def wanted(self) -> bool:
         """Whether the connection has asked for anything."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def complain(self, socket: WebSocket, code: int) -> None:
         """Sends an error."""
-        raise NotImplementedError
 
     async def admit(self, socket: WebSocket) -> bool:
         """Whether the handshake is answered with a connection."""
