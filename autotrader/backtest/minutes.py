@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Protocol
 
 from autotrader.core import events as ev
-from autotrader.core.daily_path import POINTS, PathOf
-from autotrader.core.exits import Bar
+from autotrader.core.daily_path import PathOf
+from autotrader.core.exits import POINTS, Bar
 from autotrader.core.gap_filter import Quote
 from autotrader.core.panel import FIELDS
 from autotrader.core.trader import Step, Trader

@@ -79,9 +79,9 @@ class Tally:
     def outcomes(self, outcomes: Iterable[Outcome]) -> None:
         self.decisions(decision for outcome in outcomes for decision in outcome.decisions)
 
-    def exit(self, rules: RuleSet, index: int, row: Row) -> None:
-        """One exit judgement; index: of the rule that decided, -1 for none."""
-        self._first[id(rules.rules), index, rules.verdicts(row) if self._unknowns else ()] += 1
+    def exit(self, rules: RuleSet, index: int, row: Row, times: int = 1) -> None:
+        """An exit judgement, or as many of the same; index: of the rule that decided, -1 for none."""
+        self._first[id(rules.rules), index, rules.verdicts(row) if self._unknowns else ()] += times
 
     def statistics(self, rulebook: Rulebook) -> list[RuleStatistics]:
         """Every rule of every set that this tally was fed from, in the order of the day."""
@@ -121,7 +121,9 @@ class Tally:
                 add(decider, asked, [index_of[item] for item in names], verdicts, times)
         for (owner, index, verdicts), times in self._first.items():
             if owner == key:
-                add(index, count if index < 0 else index + 1, () if index < 0 else (index,), verdicts, times)
+                decider = index if index >= -1 else -2 - index  # one that failed decides as well
+                asked = count if index == -1 else decider + 1
+                add(decider, asked, (index,) if index >= 0 else (), verdicts, times)
         return [
             RuleStatistics(name, rule.name, evaluated[index], matched[index], decided[index],
                            unknown[index] if self._unknowns else None)

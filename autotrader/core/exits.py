@@ -11,9 +11,17 @@ from typing import NamedTuple
 from autotrader.core.book import HeldPosition
 from autotrader.core.rulebook import Rulebook
 from autotrader.core.strategy import Direction
+from autotrader.rules.compile import Row
 from autotrader.rules.decision import Decision
 from autotrader.rules.facts import Scalar
 from autotrader.rules.ruleset import RuleSet
+
+POINTS = 4  # of a daily path: open, one extreme, the other, close
+# The facts that differ from bar to bar of a session; all numbers.
+MOVING = frozenset((
+    "price", "high", "low", "gain_pct", "loss_pct", "gain_atr", "best_gain_atr", "retrace_atr", "loss_per_share",
+    "move_pct", "bars_held", "minute_of_session", "minutes_to_close",
+))  # fmt: skip
 
 _BISECT = 1e-9  # relative width at which a crossing price is known
 
@@ -128,6 +136,58 @@ def facts(held: HeldPosition, fixed: Mapping[str, Scalar], day: Day, bar: Bar) -
         "minute_of_session": bar.minute,
         "minutes_to_close": bar.to_close,
     }
+
+
+def between(held: HeldPosition, day: Day, low: float, high: float, minutes: int) -> tuple[Row, Row]:
+    """The least and the most of every fact of `facts` that moves while prices stay between `low` and `high`.
+
+    For bars that are points of a session of so many minutes, up to POINTS of them, in any order.
+    """
+    entry, atr, sign = held.entry_price, held.plan.atr, held.sign
+    if sign > 0:
+        lost, gain = low - entry, high - entry
+        best = high if high > held.best_price else held.best_price
+        best_gain, most_gain = held.best_price - entry, best - entry
+        retrace, most_retrace = held.best_price - high, best - low
+    else:
+        lost, gain = entry - high, entry - low
+        best = low if low < held.best_price else held.best_price
+        best_gain, most_gain = entry - held.best_price, entry - best
+        retrace, most_retrace = low - held.best_price, high - best
+    atr = atr if atr > 0 else math.nan
+    before = day.prev_close if day.prev_close > 0 else math.nan
+    down, up = (low, high) if sign > 0 else (high, low)
+    least: dict[str, Scalar] = {
+        "price": low,
+        "high": low,
+        "low": low,
+        "gain_pct": lost / entry,
+        "loss_pct": -gain / entry,
+        "gain_atr": lost / atr,
+        "best_gain_atr": best_gain / atr,
+        "retrace_atr": max(0.0, retrace) / atr,
+        "loss_per_share": -gain,
+        "move_pct": (down - before) / before * sign,
+        "bars_held": held.bars_held,
+        "minute_of_session": 0,
+        "minutes_to_close": 0,
+    }
+    most: dict[str, Scalar] = {
+        "price": high,
+        "high": high,
+        "low": high,
+        "gain_pct": gain / entry,
+        "loss_pct": -lost / entry,
+        "gain_atr": gain / atr,
+        "best_gain_atr": most_gain / atr,
+        "retrace_atr": most_retrace / atr,
+        "loss_per_share": -lost,
+        "move_pct": (up - before) / before * sign,
+        "bars_held": held.bars_held + POINTS,
+        "minute_of_session": minutes,
+        "minutes_to_close": minutes,
+    }
+    return least, most
 
 
 def first_exit(start: float, end: float, leaves: Callable[[float], bool]) -> float:

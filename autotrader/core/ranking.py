@@ -107,7 +107,7 @@ class Ranking:
         """Eligibility and score of one signal with their evidence."""
         facts = {name: _scalar(column[row]) for name, column in self.columns.items()}
         matched = tuple(int(index) for index in np.flatnonzero(self.rejects[:, row]))
-        return self.rulebook.eligible.decision(matched, facts), self.rulebook.score.judge(facts)
+        return self.rulebook.eligible.vetoed(matched, facts), self.rulebook.score.judge(facts)
 
 
 class SignalRanker:

@@ -20,10 +20,11 @@ class RegimeDetector:
         self._rules = rules
 
     def regimes(self, series: Mapping[str, Array], sessions: int) -> list[str]:
-        """One name a session. series: the proxy's fields and indicators, float64 [1, sessions]."""
+        """One name a session; the default where a rule fails. series: the proxy's, float64 [1, sessions]."""
         columns = {name: series[name][0] for name in self._rules.reads}
-        names = [*(rule.then for rule in self._rules.rules), self._rules.stage.default]
-        return [names[index] for index in self._rules.first_columns(columns, (sessions,))]
+        names, default = [rule.then for rule in self._rules.rules], self._rules.stage.default
+        decided = self._rules.first_columns(columns, (sessions,)).tolist()
+        return [names[index] if index >= 0 else default for index in decided]
 
     def decide(self, series: Mapping[str, Array], session: int = -1) -> Decision:
         """The regime of one session with its evidence."""

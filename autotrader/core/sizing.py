@@ -30,7 +30,7 @@ class Sized:
 
 
 def size(rulebook: Rulebook, strategy: str, direction: Direction, facts: Mapping[str, Scalar]) -> Sized:
-    """Sizes one entry. facts: those of the stage sizing. Raises UnknownFact for a rule that says on_missing: fail."""
+    """Sizes one entry. facts: those of the stage sizing."""
     bound = rulebook.bound(strategy, direction)
     least = bound.sizing.judge(facts)
     scale, _ = bound.scale.value(facts)

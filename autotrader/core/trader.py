@@ -17,7 +17,7 @@ from typing import NamedTuple, Protocol
 from autotrader.core import events as ev
 from autotrader.core.book import Book, HeldPosition
 from autotrader.core.entry import Account, Moment, Outcome, account, enter
-from autotrader.core.exits import Bar, Day, ExitRuleEngine, facts, first_exit, protective_distance
+from autotrader.core.exits import MOVING, Bar, Day, ExitRuleEngine, between, facts, first_exit, protective_distance
 from autotrader.core.gap_filter import Filtered, Quote
 from autotrader.core.orderid import order_id
 from autotrader.core.prices import stop_tick
@@ -81,7 +81,7 @@ class Observer(Protocol):
 
     def outcomes(self, outcomes: Sequence[Outcome]) -> None: ...
 
-    def exit(self, rules: RuleSet, index: int, row: Mapping[str, Scalar]) -> None: ...
+    def exit(self, rules: RuleSet, index: int, row: Mapping[str, Scalar], times: int = 1) -> None: ...
 
 
 @dataclass(slots=True)
@@ -224,8 +224,7 @@ class Trader:
             return
         rules, extremes = watch.rules, {"lowest": watch.lowest, "highest": watch.highest}
         more = {side: {name: row[name] for name in rules.reads if name in row} for side, row in extremes.items()}
-        matched = () if watch.decided < 0 else (watch.decided,)
-        decision = rules.decision(matched, watch.row, watch.streaks)
+        decision = rules.decision(watch.decided, watch.row, watch.streaks)
         yield Judged(symbol, held.strategy, held.plan.config_hash, decision, self.prices[symbol],
                      {"bars": watch.bars, **more})  # fmt: skip
 
@@ -286,6 +285,28 @@ class Trader:
         self.prices[symbol] = price
         self._judge(step, at, held, watch, price, price, row, verdict, True)
         return step, price
+
+    def settled(self, symbol: str, path: Sequence[tuple[int, float]], minutes: int) -> bool:
+        """Judges a position on all points of a path at once, where one rule decides at each of them and none leaves.
+
+        Whether it did; if not, nothing has happened, as in any case where every judgement is recorded. The position's
+        price is the first point's then. path: (minute, price). minutes: the session's.
+        """
+        held = self.book.positions[symbol]
+        if self._observer is None or held.leaving is not None:
+            return False
+        watch = self._watch(symbol, held, on_path=True)
+        prices = [price for _, price in path]
+        low, high = min(prices), max(prices)
+        least, most = between(held, watch.day, low, high, minutes)
+        index = watch.rules.first_between(MOVING)(watch.fixed, least, most)
+        if index is None or _leaves(watch.rules, index):
+            return False
+        self._observer.exit(watch.rules, index, {**watch.fixed, **least}, len(path))
+        held.bars_held += len(path)
+        held.mark(high, low)
+        self.prices[symbol] = prices[0]
+        return True
 
     def pursue(self, at: datetime) -> Step:
         """What the positions that are to be left need now: a next order, or the end of what stands in its way."""
@@ -392,7 +413,7 @@ class Trader:
         verdict: tuple[int, tuple[int, ...]],
         decide: bool,
     ) -> None:
-        """verdict: the index of the rule that decides, and the streaks after it."""
+        """verdict: what `RuleSet.first` gave."""
         rules = watch.rules
         held.bars_held += 1
         index, watch.streaks = verdict
@@ -409,7 +430,7 @@ class Trader:
             told = leaving or (verdicts != watch.verdicts and row["minutes_to_close"] != 0)
             watch.verdicts = verdicts
         if told:
-            decision = rules.decision(() if index < 0 else (index,), row, watch.streaks)
+            decision = rules.decision(index, row, watch.streaks)
             step.judged.append(
                 Judged(held.symbol, held.strategy, held.plan.config_hash, decision, self.prices[held.symbol])
             )
@@ -458,7 +479,7 @@ class Trader:
 
 
 def _leaves(rules: RuleSet, index: int) -> bool:
-    """Whether the exit rule that decides, -1 for none, says to leave."""
+    """Whether the exit rule that decides, below 0 if none does, says to leave."""
     return index >= 0 and rules.rules[index].then == "exit"
 
 

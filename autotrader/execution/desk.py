@@ -278,6 +278,18 @@ class Desk:
                 DecisionRecord.of(item.decision, at, session, item.symbol, item.strategy, item.config_hash,
                                   price=item.price, **item.more)
             )  # fmt: skip
+            if item.decision.failed:
+                self._tell_failure(item)
+
+    def _tell_failure(self, item: Judged) -> None:
+        decision = item.decision
+        held = decision.stage == "exit"
+        self._tell(
+            "critical" if held else "warning", f"rule {decision.rule}" + (f" of {item.symbol}" if held else ""),
+            f"{decision.stage}: it cannot be judged for {item.symbol}: {' and '.join(decision.missing)} unknown",
+            "no rule leaves the position until it can be" if held else f"{item.symbol} is not entered",
+            f"see `autotrader explain {item.symbol}`; to have it go on, let the rule say on_missing: skip",
+        )  # fmt: skip
 
     def _record(self, step: Step) -> None:
         for event in step.events:

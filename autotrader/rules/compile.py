@@ -22,22 +22,6 @@ Row = Mapping[str, Scalar]
 UNFIT = (TypeError, KeyError, OverflowError)
 
 
-class UnknownFact(Exception):  # it names what happened, not an error in the code
-    """A rule that says `on_missing: fail` met an unknown: its subject stops at this stage.
-
-    missing: the names it reads that are unknown; () where it was a division by zero or the like.
-    where:   of a judgement by columns, a bool array: the elements that met it.
-    """
-
-    def __init__(self, stage: str, rule: str, missing: tuple[str, ...] = (), where: Any = None) -> None:
-        what = " and ".join(missing) + (" are" if len(missing) > 1 else " is") if missing else "a value in it is"
-        super().__init__(f'{stage}: rule "{rule}" cannot be judged: {what} unknown')
-        self.stage = stage
-        self.rule = rule
-        self.missing = missing
-        self.where = where
-
-
 def clean(reads: Mapping[str, Kind], facts: Row) -> dict[str, Scalar]:
     """The facts as any function takes them: numbers are floats, NaN if None or absent; other absent facts are None."""
     return {name: clean_value(kind, facts.get(name)) for name, kind in reads.items()}
@@ -127,7 +111,7 @@ class Coder:
             left, right = self.code(tree.left), self.code(tree.comparators[0])
             return "False" if "unknown" in (left, right) else f"{left} {_COMPARE[type(tree.ops[0])]} {right}"
         if isinstance(tree, ast.BoolOp):
-            return self._join(tree)
+            return self.joined(tree.op, map(self.code, tree.values))
         if isinstance(tree, ast.UnaryOp):
             operand = self.code(tree.operand)
             return f"({operand} * -1.0)" if self._maybe_int(tree.operand) else f"(-{operand})"
@@ -162,9 +146,9 @@ class Coder:
             code += f" {_ARITHMETIC[type(op)]} {operand}"
         return f"({code} if {' and '.join(nonzero)} else unknown)" if nonzero else f"({code})"
 
-    def _join(self, tree: ast.BoolOp) -> str:
-        every = isinstance(tree.op, ast.And)
-        parts = list(map(self.code, tree.values))
+    def joined(self, word: ast.boolop, codes: Iterable[str]) -> str:
+        """Conditions joined by `and` or `or`, without those that are "False" in any case."""
+        every, parts = isinstance(word, ast.And), list(codes)
         if every and "False" in parts:
             return "False"
         parts = [part for part in parts if part != "False"]
@@ -236,7 +220,7 @@ def _clip(value: float, low: float, high: float) -> float:
     return _min(_max(value, low), high)
 
 
-def _round(value: float, digits: float = 0.0) -> float:
+def rounded(value: float, digits: float = 0.0) -> float:
     scale = math.pow(10.0, digits)
     scaled = value * scale
     if not -WHOLE < scaled < WHOLE:  # it has no digits behind the point, is infinite or unknown
@@ -247,18 +231,12 @@ def _round(value: float, digits: float = 0.0) -> float:
 WHOLE = 2.0**52  # floats from here on are whole numbers
 
 
-def _fail(stage: str, rule: str, names: tuple[str, ...], lacking: tuple[str, ...], facts: Row) -> bool:
-    """Raises UnknownFact. names: the facts that the rule reads; lacking: what it reads besides and is unknown."""
-    raise UnknownFact(stage, rule, (*(name for name in names if known(facts.get(name)) is None), *lacking))
-
-
 _SCOPE: Mapping[str, Any] = {
     "_abs": abs,
     "_min": _min,
     "_max": _max,
     "_clip": _clip,
-    "_round": _round,
-    "_fail": _fail,
+    "_round": rounded,
     "unknown": math.nan,
     "infinite": math.inf,
 }

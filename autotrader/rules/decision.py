@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 Verdict = Literal["match", "no_match", "unknown"]
 
+FAIL = "fail"  # the outcome where a rule or a value that says on_missing: fail is unknown, of whatever stage
+
 
 class Evidence(NamedTuple):
     """One rule, or one weighed value, as it was judged.
@@ -46,7 +48,7 @@ class Evidence(NamedTuple):
 class Decision(NamedTuple):
     """The outcome of one judgement of one subject.
 
-    outcome:  what the stage makes of it: one of its outcomes or its default.
+    outcome:  what the stage makes of it: one of its outcomes, its default, or FAIL.
     rule:     the rule or value that decided; None: none did, and the default stands.
     reason:   what is reported: the rule's reason, else its name, else the outcome.
     matched:  every rule that matched, for policies that report them all.
@@ -62,6 +64,19 @@ class Decision(NamedTuple):
     judge: Judge | None = None
     facts: Mapping[str, Scalar] | None = None
     streaks: tuple[int, ...] = ()
+
+    @property
+    def failed(self) -> bool:
+        """Whether a rule that must be known was not: the subject goes no further, and a person is to hear of it."""
+        return self.outcome == FAIL
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What the rule or value that decided reads and is unknown; its own text where that is a division by zero."""
+        read = next((item for item in self.evidence if item.rule == self.rule), None)
+        if read is None:
+            return ()
+        return tuple(name for name, value in read.facts.items() if value is None) or (read.text,)
 
     @property
     def evidence(self) -> tuple[Evidence, ...]:

@@ -126,8 +126,8 @@ class _Unit:
 
 def _unit(is_percent: bool, *values: Scalar) -> _Unit:
     """As many decimals for all as the smallest needs for two digits; none where all are whole."""
-    numbers = (value for value in values if isinstance(value, float) and math.isfinite(value) and value)
-    sizes = [abs(_scaled(is_percent, value)) for value in numbers]
+    numbers = (value for value in values if isinstance(value, float) and math.isfinite(value))
+    sizes = [size for value in numbers if (size := abs(_scaled(is_percent, value)))]
     if all(size.is_integer() for size in sizes):
         return _Unit(is_percent, 0)
     return _Unit(is_percent, min(max(_FEWEST, 1 - math.floor(math.log10(min(sizes)))), _MOST))

@@ -10,10 +10,11 @@ from functools import cached_property, reduce
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from autotrader.rules import compile as compiled
-from autotrader.rules.compile import Row, UnknownFact
-from autotrader.rules.decision import Decision, Evidence, Verdict
+from autotrader.rules.compile import Row
+from autotrader.rules.decision import FAIL, Decision, Evidence, Verdict
 from autotrader.rules.expression import Expression
 from autotrader.rules.facts import Kind, Scalar, Stage
+from autotrader.rules.ranges import Steady, steady
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,7 +47,7 @@ class Rule:
 class Part:
     """A named value of a weighing (with its weight) or of a least.
 
-    on_missing: "skip" leaves an unknown one out, "fail" raises UnknownFact; else it leaves the whole unknown.
+    on_missing: "skip" leaves an unknown one out; else it leaves the whole unknown, which with "fail" is a failure.
     """
 
     name: str
@@ -114,9 +115,9 @@ class RuleSet:
     def first(self, facts: Row, streaks: Streaks = ()) -> tuple[int, Streaks]:
         """The index of the rule that decides, -1 if none, and the streaks after this bar. Nothing is recorded.
 
+        An index of -2 - i: rule i was reached, is unknown and says on_missing: fail.
         streaks: those after the bar before, of the same session; () at a session's first. Every streak counts on
-        every bar, wherever it is decided. Raises UnknownFact where an unknown reaches a rule that says
-        on_missing: fail; `count` still gives the streaks then.
+        every bar, wherever it is decided.
         """
         try:
             return self._first(facts, streaks or self.no_streaks)
@@ -124,7 +125,7 @@ class RuleSet:
             return self._first(compiled.clean(self.reads, facts), streaks or self.no_streaks)
 
     def matching(self, facts: Row) -> tuple[int, ...]:
-        """The indices of all rules that match: what a veto reports. for_bars counts as 1. Raises as `first` does."""
+        """The indices of all rules that match or fail: what a veto reports. for_bars counts as 1."""
         try:
             return self._matching(facts)
         except compiled.UNFIT:
@@ -140,7 +141,7 @@ class RuleSet:
     def count(self, streaks: Streaks, facts: Row) -> Streaks:
         """The streaks after one more bar. A rule that matches counts on; one that does not, or is unknown, restarts.
 
-        on_missing is applied first: with `match`, an unknown counts; with `fail`, it restarts and nothing is raised.
+        on_missing is applied first: with `match`, an unknown counts; with `fail`, it restarts.
         """
         try:
             return self._count(facts, streaks or self.no_streaks)
@@ -156,14 +157,25 @@ class RuleSet:
         return reduce(self.count, rows, self.no_streaks)
 
     def judge(self, facts: Row, streaks: Streaks = ()) -> Decision:
-        """The decision for one row, with its evidence. The row must not change afterwards. Raises as `first` does."""
+        """The decision for one row, with its evidence. The row must not change afterwards."""
         if self._vetoes:
-            return self.decision(self.matching(facts), facts)
+            return self.vetoed(self.matching(facts), facts)
         index, streaks = self.first(facts, streaks)
-        return self.decision(() if index < 0 else (index,), facts, streaks)
+        return self.decision(index, facts, streaks)
 
-    def decision(self, matched: tuple[int, ...], facts: Row, streaks: Streaks = ()) -> Decision:
-        """The Decision for rules already judged: `matched` are their indices, the first of them decides."""
+    def decision(self, index: int, facts: Row, streaks: Streaks = ()) -> Decision:
+        """The Decision of the policy first, from what `first` gave."""
+        return self._decision((index,) if index != -1 else (), facts, streaks)
+
+    def vetoed(self, matched: tuple[int, ...], facts: Row) -> Decision:
+        """The Decision of the policy veto, from what `matching` gave: the first of them decides, or one that fails."""
+        if matched and self._may_fail:
+            verdicts = self.verdicts(facts)
+            failed = [at for at in matched if verdicts[at] == "unknown" and self.rules[at].on_missing == "fail"]
+            matched = tuple(-2 - at if at in failed[:1] else at for at in matched)
+        return self._decision(matched, facts, ())
+
+    def _decision(self, matched: tuple[int, ...], facts: Row, streaks: Streaks) -> Decision:
         known = self._conclusions.get(matched)
         if known is None:
             known = self._conclusions[matched] = self._conclusion(matched)
@@ -180,33 +192,35 @@ class RuleSet:
             return found
         return found[: self._judged_by[decided]]
 
+    def first_between(self, moving: frozenset[str]) -> Steady:
+        """Which rule decides, where these facts are given as a least and a most; see `steady`. Made once."""
+        found = self._between.get(moving)
+        if found is None:
+            rules = [(rule, _treats_unknown(self.stage, rule)) for rule in self.rules]
+            found = self._between[moving] = steady(rules, self._known, moving)
+        return found
+
     # --- columns ------------------------------------------------------------------------------------------------
 
     def first_columns(self, columns: Columns, shape: tuple[int, ...]) -> NDArray[np.intp]:
-        """For every element, the index of the rule that decides, -1 if none. for_bars counts as 1.
-
-        Raises UnknownFact, with `where`, if an unknown reaches a rule that says on_missing: fail.
-        """
+        """For every element what `first` gives: the index of the rule that decides. for_bars counts as 1."""
         import numpy as np
 
         decided = np.full(shape, -1, dtype=np.intp)
         for index, (matched, failed) in enumerate(self._matches(columns, shape)):
+            undecided = decided == -1
+            decided[undecided & matched] = index
             if failed is not None:
-                self._raise_where(failed & (decided < 0), index)
-            decided[(decided < 0) & matched] = index
+                decided[undecided & failed] = -2 - index
         return decided
 
     def match_columns(self, columns: Columns, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-        """bool [rules, *shape]: where each rule matches, unknowns counted as on_missing says. Raises as first_columns,
-        but every rule is reached everywhere.
-        """
+        """bool [rules, *shape]: where each rule matches or fails, unknowns counted as on_missing says."""
         import numpy as np
 
         found = np.zeros((len(self.rules), *shape), dtype=np.bool_)
         for index, (matched, failed) in enumerate(self._matches(columns, shape)):
-            if failed is not None:
-                self._raise_where(failed, index)
-            found[index] = matched
+            found[index] = matched if failed is None else matched | failed
         return found
 
     def unknown_columns(self, columns: Columns, shape: tuple[int, ...]) -> NDArray[np.bool_]:
@@ -224,7 +238,7 @@ class RuleSet:
     def _matches(
         self, columns: Columns, shape: tuple[int, ...]
     ) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_] | None]]:
-        """For each rule, where it counts as matching, and where it may not be judged."""
+        """For each rule, where it counts as matching, and where it fails, if it can."""
         import numpy as np
 
         from autotrader.rules.evaluate import column_match, column_miss
@@ -241,15 +255,19 @@ class RuleSet:
                     failed = np.broadcast_to(~(matched | column_miss(rule.when, given)), shape)
             yield np.broadcast_to(matched, shape), failed
 
-    def _raise_where(self, failed: NDArray[np.bool_], index: int) -> None:
-        if failed.any():
-            raise UnknownFact(self.stage.name, self.rules[index].name, where=failed)
-
     # --- compiled forms -----------------------------------------------------------------------------------------
 
     @cached_property
     def _vetoes(self) -> bool:
         return self.stage.policy == "veto"
+
+    @cached_property
+    def _may_fail(self) -> bool:
+        return any(rule.on_missing == "fail" for rule in self.rules)
+
+    @cached_property
+    def _between(self) -> dict[frozenset[str], Steady]:
+        return {}
 
     @cached_property
     def _conclusions(self) -> dict[tuple[int, ...], tuple[object, ...]]:
@@ -260,8 +278,11 @@ class RuleSet:
         stage = self.stage
         if not matched:
             return stage.name, stage.default, None, stage.default, (), None
-        rule = self.rules[matched[0]]
-        return stage.name, rule.then, rule.name, rule.reason, tuple(self.rules[at].name for at in matched), None
+        failed = next((-2 - at for at in matched if at < 0), None)
+        rule = self.rules[matched[0] if failed is None else failed]
+        outcome, reason = (rule.then, rule.reason) if failed is None else (FAIL, f"{rule.reason} unknown")
+        names = tuple(self.rules[at if at >= 0 else -2 - at].name for at in matched)
+        return stage.name, outcome, rule.name, reason, names, None
 
     @cached_property
     def _known(self) -> dict[str, Scalar]:
@@ -280,13 +301,11 @@ class RuleSet:
         body, after, slots = self._counting(coder)
         for index, rule in enumerate(self.rules):
             unknown = _treats_unknown(self.stage, rule)
-            if rule in slots:
-                test = f"{slots[rule]} >= {rule.for_bars}"
-                if unknown == "fail":  # a streak has begun where the condition is known to hold
-                    test = f"{test} or {slots[rule]} == 0 and {self._fails(coder, rule)}"
-            else:
-                test = self._test(coder, rule, unknown)
+            test = f"{slots[rule]} >= {rule.for_bars}" if rule in slots else self._test(coder, rule, unknown)
             body.append(f"if {test}: return {index}, {after}")
+            if unknown == "fail":  # a streak has begun where the condition is known to hold
+                begun = f"{slots[rule]} == 0 and " if rule in slots else ""
+                body.append(f"if {begun}not ({coder.code(_conditions(rule)[1])}): return {-2 - index}, {after}")
         return [*body, f"return -1, {after}"]
 
     @cached_property
@@ -302,7 +321,8 @@ class RuleSet:
         """if rule 0 or rule 1 or ...: return those that match; return () -- most subjects match nothing."""
 
         def lines(coder: compiled.Coder) -> list[str]:
-            tests = [self._test(coder, rule, _treats_unknown(self.stage, rule)) for rule in self.rules]
+            reported: Mapping[OnMissing, OnMissing] = {"skip": "skip", "match": "match", "fail": "match"}
+            tests = [self._test(coder, rule, reported[_treats_unknown(self.stage, rule)]) for rule in self.rules]
             each = "".join(f"*(({index},) if {test} else ()), " for index, test in enumerate(tests))
             any_of = " or ".join(f"({test})" for test in tests) or "False"
             return [f"if {any_of}: return ({each})", "return ()"]
@@ -346,25 +366,14 @@ class RuleSet:
         body = []
         slots = {rule: f"streak{slot}" for slot, rule in enumerate(self.streak_rules)}
         for slot, (rule, name) in enumerate(slots.items()):
-            unknown = "match" if _treats_unknown(self.stage, rule) == "match" else "skip"
-            body.append(f"{name} = streaks[{slot}] + 1 if {self._test(coder, rule, unknown)} else 0")
+            test = self._test(coder, rule, _treats_unknown(self.stage, rule))
+            body.append(f"{name} = streaks[{slot}] + 1 if {test} else 0")
         return body, f"({''.join(f'{name}, ' for name in slots.values())})", slots
 
-    def _test(self, coder: compiled.Coder, rule: Rule, unknown: str) -> str:
+    def _test(self, coder: compiled.Coder, rule: Rule, unknown: OnMissing) -> str:
         """Python that is true where the rule counts as matching."""
         match, miss = _conditions(rule)
-        if unknown == "match":
-            return f"not ({coder.code(miss)})"
-        if unknown == "skip":
-            return coder.code(match)
-        return f"{coder.code(match)} or {self._fails(coder, rule)}"
-
-    def _fails(self, coder: compiled.Coder, rule: Rule) -> str:
-        """Python that raises where the condition does not certainly fail: for where it does not hold either."""
-        names = {name: kind for name, kind in rule.when.reads.items() if name not in self._known}
-        lacking = tuple(name for name, value in self._known.items() if name in rule.when.reads and value != value)
-        arguments = f"{self.stage.name!r}, {rule.name!r}, {tuple(names)!r}, {lacking!r}, facts"
-        return f"not ({coder.code(_conditions(rule)[1])}) and _fail({arguments})"
+        return f"not ({coder.code(miss)})" if unknown == "match" else coder.code(match)
 
     def _verdict(self, coder: compiled.Coder, rule: Rule) -> str:
         match, miss = _conditions(rule)
@@ -397,16 +406,12 @@ class ValueSet:
     def value(self, facts: Row) -> tuple[float, int]:
         """The number, NaN if unknown, and the index of the part that decided: the least, or the first unknown one.
 
-        The index is -1 where no single part decides. Raises UnknownFact for an unknown part that says
-        on_missing: fail.
+        The index is -1 where no single part decides.
         """
         values = [value(facts) for value in self._values]
         total, least, decided, unknown = 0.0, math.nan, -1, -1
         for index, (part, value) in enumerate(zip(self.parts, values, strict=True)):
             if value != value:
-                if part.on_missing == "fail":
-                    missing = (name for name in part.value.names if compiled.known(self._given(name, facts)) is None)
-                    raise UnknownFact(self.stage.name, part.name, tuple(missing))
                 if part.on_missing != "skip" and unknown < 0:
                     unknown = index
                 continue
@@ -425,6 +430,10 @@ class ValueSet:
         stage = self.stage
         rule = self.parts[decided].name if decided >= 0 else None
         if math.isnan(value):
+            strict = (at for at, part in enumerate(self.parts) if part.on_missing == "fail")
+            failed = next((self.parts[at].name for at in strict if math.isnan(self._values[at](facts))), None)
+            if failed is not None:
+                return Decision(stage.name, FAIL, failed, f"{failed} unknown", (), None, self, facts)
             return Decision(stage.name, stage.default, rule, stage.default, (), None, self, facts)
         return Decision(stage.name, stage.outcomes[0], rule, rule or stage.outcomes[0], (), value, self, facts)
 
@@ -447,7 +456,7 @@ class ValueSet:
     # --- columns ------------------------------------------------------------------------------------------------
 
     def weigh_columns(self, columns: Columns, shape: tuple[int, ...]) -> NDArray[np.float64]:
-        """The weighed sum for every element, NaN where unknown. Raises UnknownFact, with `where`, as `value` does."""
+        """The weighed sum for every element, NaN where unknown."""
         import numpy as np
 
         total = np.zeros(shape)
@@ -484,8 +493,6 @@ class ValueSet:
         for part in self.parts:
             value = np.broadcast_to(column_number(part.value, given), shape)
             unknown = np.isnan(value)
-            if part.on_missing == "fail" and unknown.any():
-                raise UnknownFact(self.stage.name, part.name, where=unknown)
             yield part, value, unknown
 
 

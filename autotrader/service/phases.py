@@ -29,6 +29,7 @@ from autotrader.execution.orders import Tell
 from autotrader.journal.store import JournalError
 from autotrader.market.feed import LiveFeed, ShareSplit
 from autotrader.market.universe import Member
+from autotrader.rules.decision import FAIL
 from autotrader.service.results import ResultFiles, fingerprint
 from autotrader.service.scheduler import SPLITS, VOID, Ledger
 from autotrader.service.timetable import GAP_FILTER, SCAN
@@ -95,8 +96,22 @@ class Phases:
         path = result_path(self.files.folder, record.scan_date)
         write_record(path, record)
         self.desk.journal.store_config(settings.config_hash, settings.params, settings.system)
+        self._tell_failures(record)
         detail = f"{record.regime}, {len(record.candidates)} candidates of {record.total_signals_generated} signals"
         self.done(record.scan_date, SCAN, "late" if late else "done", detail, fingerprint(path))
+
+    def _tell_failures(self, record: BatchResultRecord) -> None:
+        """Says which rules of the night say on_missing: fail and met an unknown."""
+        judged = [("the market", record.regime_decision)]
+        judged += [(trace.symbol, decision) for trace in record.trace for decision in trace.decisions]
+        failed: dict[tuple[str, str], list[str]] = {}
+        for subject, decision in judged:
+            if decision["outcome"] == FAIL:
+                failed.setdefault((decision["stage"], decision["rule"]), []).append(subject)
+        for (stage, rule), subjects in failed.items():
+            self.tell("warning", f"rule {rule}", f"{stage}: it reads what is unknown for {', '.join(subjects)}",
+                      "they are no candidates; without a regime the default one holds",
+                      "see `autotrader explain`; to have it go on, let the rule say on_missing: skip")  # fmt: skip
 
     # --- the morning ----------------------------------------------------------------------------------------------
 

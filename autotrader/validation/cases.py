@@ -10,6 +10,7 @@ from typing import Any, Literal, cast
 
 from autotrader.core.rulebook import Rulebook
 from autotrader.core.strategy import Direction
+from autotrader.rules.decision import FAIL
 from autotrader.rules.document import Document, DocumentError, Path
 from autotrader.rules.facts import Fact, Scalar, Stage
 from autotrader.rules.problems import Problem, allowed, suggest
@@ -20,7 +21,6 @@ from autotrader.vocabulary import DIRECTIONS, known_at, stages
 
 CASES_FOLDER = "cases"
 SCHEMA = "cases.schema.json"
-FAIL = "fail"  # the outcome where a rule that says `on_missing: fail` met an unknown
 NO_RULE = "none"  # `rule: none`: no rule decided
 UNTESTED = frozenset({"signal"})  # judged by strategies, not by a rule set
 

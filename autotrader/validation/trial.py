@@ -10,11 +10,10 @@ from functools import cached_property
 from autotrader.core.rulebook import Rulebook
 from autotrader.core.sizing import size
 from autotrader.core.strategy import Direction
-from autotrader.rules.compile import UnknownFact
 from autotrader.rules.decision import Evidence
 from autotrader.rules.facts import Scalar
 from autotrader.rules.ruleset import RuleSet
-from autotrader.validation.cases import FAIL, NO_RULE, Case, Rules, judging, rule_sets
+from autotrader.validation.cases import NO_RULE, Case, Rules, judging, rule_sets
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,16 +141,13 @@ class Trial:
             return self._size(case)
         (key,) = judging(self._rulebook, case.stage, case.strategy)
         rules = self._rules(key, case)
-        bar, facts = 0, case.bars[0]
+        bar = 0
         streaks: tuple[int, ...] = ()
-        for bar, facts in enumerate(case.bars, start=1):
-            try:
-                decision = rules.judge(facts, streaks) if isinstance(rules, RuleSet) else rules.judge(facts)
-            except UnknownFact as unknown:
-                sheet = Sheet(key, rules, facts, (unknown.rule,), streaks)
-                return Result(case, FAIL, (unknown.rule,), None, None, bar, (sheet,))
+        for facts in case.bars:
+            bar += 1
+            decision = rules.judge(facts, streaks) if isinstance(rules, RuleSet) else rules.judge(facts)
             streaks = decision.streaks
-            if case.stage == "exit" and decision.outcome == "exit":
+            if decision.failed or (case.stage == "exit" and decision.outcome == "exit"):
                 break
         decided = decision.matched or (() if decision.rule is None else (decision.rule,))
         sheet = Sheet(key, rules, facts, decided, streaks)
@@ -162,13 +158,12 @@ class Trial:
         assert case.direction is not None
         facts = case.bars[0]
         sheets = {key: Sheet(key, self._rules(key, case), facts) for key in ("sizing", "scale")}
-        try:
-            sized = size(self._rulebook, case.strategy, case.direction, facts)
-        except UnknownFact as unknown:
-            return Result(case, FAIL, (unknown.rule,), None, None, 1, tuple(sheets.values()))
+        sized = size(self._rulebook, case.strategy, case.direction, facts)
         decided: tuple[str, ...] = () if sized.least.rule is None else (sized.least.rule,)
         sheets["sizing"] = Sheet("sizing", sheets["sizing"].rules, facts, decided)
         outcome = "sized" if sized.entered else self._rulebook.sizing.stage.default
+        if sized.least.failed:
+            outcome = sized.least.outcome
         if sized.order is not None:
             matched = sized.order.matched
             sheets["order"] = Sheet("order", self._rules("order", case), sized.order.facts or facts, matched)

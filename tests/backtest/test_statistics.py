@@ -45,9 +45,10 @@ class Ledger(Tally):
             self.enter(decision)
         super().decisions(decisions)
 
-    def exit(self, rules: RuleSet, index: int, row: Row) -> None:
-        self.enter(rules.judge(row))
-        super().exit(rules, index, row)
+    def exit(self, rules: RuleSet, index: int, row: Row, times: int = 1) -> None:
+        for _ in range(times):
+            self.enter(rules.judge(row))
+        super().exit(rules, index, row, times)
 
     def enter(self, decision: Decision) -> None:
         stage = decision.stage

@@ -425,3 +425,37 @@ def test_every_stage_of_an_entry_is_recorded_with_its_evidence() -> None:
     assert facts_of(floor.decided["A"][3], "position_cap") == {
         "equity": 100_000.0, "max_position_pct": 0.1, "price": 101.0,
     }  # fmt: skip
+
+
+# --- rules that have to be known ----------------------------------------------------------------------------------
+
+HELD = "    - {name: already_held,"
+
+
+@pytest.mark.parametrize(
+    ("edit", "stage", "reason"),
+    [
+        ((HELD, f"    - {{name: strict, when: sessions_since_exit < 2, then: reject, on_missing: fail}}\n{HELD}"),
+         "limits", "strict unknown"),
+        (("- {name: confirmed, when: move_pct >= 0,", "- {name: strict, on_missing: fail, when: spread_pct > 1%, "
+          "then: discard}\n        - {name: confirmed, when: move_pct >= 0,"), "confirmation", "strict unknown"),
+        (("{name: buying_power, value: buying_power / price}",
+          "{name: buying_power, value: buying_power / sessions_since_exit, on_missing: fail}"),
+         "sizing", "buying_power unknown"),
+        (("when: exited_today, then: reject", "when: sessions_since_exit < 2, then: reject, on_missing: fail"),
+         "reentry", "reentry_block unknown"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+def test_a_rule_that_fails_keeps_its_symbol_out_and_says_so(
+    edit: tuple[str, str], stage: str, reason: str
+) -> None:
+    floor = Floor(edit)
+    floor.plan(momentum("A"))
+    quote = Quote(101.0, 0.0, math.nan, False, True)
+    step = floor.trader.group_due(floor.at(15), "confirmation", 15, {"A": quote})
+    (outcome,) = step.outcomes
+    assert (outcome.entered, outcome.reason) == (False, reason)
+    assert outcome.decisions[-1].failed
+    assert outcome.decisions[-1].stage == stage
+    assert step.judged[-1].decision.failed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import date, timedelta
+from random import Random
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from days import CALENDAR, Floor, configuration, facts_of
 
 from autotrader.core import events as ev
 from autotrader.core.book import Book
-from autotrader.core.exits import Bar, first_exit, stop_distance
+from autotrader.core.exits import MOVING, POINTS, Bar, ExitRuleEngine, between, facts, first_exit, stop_distance
+from autotrader.core.strategy import Direction
 from autotrader.core.trader import Trader
 
 SIDES = ("long", "short")
@@ -472,3 +474,59 @@ def test_on_a_path_the_best_price_comes_from_completed_points_only() -> None:
     step, price = floor.trader.point(floor.at(390), "A", Bar.point(100.0, 390, 0), 105.0)
     assert [order.rule for order in step.orders] == ["trailing_stop"]
     assert price == pytest.approx(101.0, rel=1e-9), "two ATR below the 105 that the point before reached"
+
+
+# --- a rule that has to be known ----------------------------------------------------------------------------------
+
+DAY_SKIP = "    - {name: day_skip,"
+STRICT = DAY_SKIP, f"    - {{name: strict, when: pct_b > 2, then: exit, on_missing: fail}}\n{DAY_SKIP}"
+
+
+def test_a_rule_that_fails_leaves_nothing_and_is_told_apart() -> None:
+    floor = held("long", STRICT)
+    floor.indicators["A"] = {"pct_b": math.nan}
+    floor.next()
+    assert floor.bar(5, "A", 94.0) == "", "a stop, if the rules went on"
+    (judged,) = floor.step.judged
+    assert (judged.decision.outcome, judged.decision.rule, judged.decision.missing) == ("fail", "strict", ("pct_b",))
+    assert floor.bar(6, "A", 89.0) == "emergency_immediate", "the rules before it decide as ever"
+
+
+def test_a_rule_that_fails_no_longer_lets_the_others_decide_again() -> None:
+    floor = held("long", STRICT)
+    floor.indicators["A"] = {"pct_b": math.nan}
+    floor.next()
+    assert floor.bar(5, "A", 94.0) == ""
+    floor.indicators["A"] = {"pct_b": 0.5}
+    floor.trader.renew_days()
+    assert floor.bar(6, "A", 94.0) == "stop_loss"
+
+
+# --- what moves within a session ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("seed", range(20))
+def test_every_fact_of_a_path_lies_between_its_ends(side: Direction, seed: int) -> None:
+    random = Random(seed)
+    floor = held(side, atr=random.choice([0.5, 2.0, 8.0]))
+    position, minutes = floor.book.positions["A"], 390
+    for _ in range(random.randrange(3)):
+        position.mark(*[random.uniform(80, 120)] * 2)
+    engine = ExitRuleEngine(floor.configuration.rulebook)
+    floor.prev_close = random.choice([math.nan, 101.0])
+    day = floor.day_of("now", "A")
+    points = [random.uniform(85, 115) for _ in range(POINTS)]
+    least, most = between(position, day, min(points), max(points), minutes)
+    assert least.keys() == most.keys() == MOVING
+    still = engine.fixed(position, day)
+    assert not still.keys() & MOVING
+    for number, price in enumerate(points):
+        minute = minutes * number // 3
+        row = facts(position, still, day, Bar.point(price, minute, minutes - minute))
+        assert row.keys() == still.keys() | MOVING
+        for name in MOVING:
+            value, low, high = row[name], least[name], most[name]
+            assert low <= value <= high or (value != value and low != low), name
+        position.mark(price, price)
+        position.bars_held += 1

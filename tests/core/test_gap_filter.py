@@ -54,6 +54,18 @@ def test_a_symbol_without_a_price_is_kept_and_marked() -> None:
     assert not rejected
 
 
+def test_a_rule_that_fails_rejects_and_says_so() -> None:
+    edit = ("max_gap_pct, then: reject, on_missing: skip", "max_gap_pct, then: reject, on_missing: fail")
+    rulebook = configuration(edit).rulebook
+    passed, rejected, decisions = gap_filter(
+        [candidate("A"), candidate("B", 2)], prices(A=101.0), rulebook, "TREND", 1
+    )
+    assert [item.candidate.symbol for item in passed] == ["A"]
+    assert [(item.candidate.symbol, item.reason) for item in rejected] == [("B", "gap_too_large unknown")]
+    assert decisions["B"].failed
+    assert decisions["B"].missing == ("gap_pct",)
+
+
 def test_a_rule_may_mind_that_there_is_no_price() -> None:
     edit = ("abs(gap_pct) > max_gap_pct, then: reject, on_missing: skip", "abs(gap_pct) > max_gap_pct, then: reject")
     passed, rejected = judge(candidate("A"), candidate("B", 2), quotes=prices(A=101.0), edits=(edit,))

@@ -27,7 +27,6 @@ from sentences import (
 )
 
 from autotrader.rules import compile as compiled
-from autotrader.rules.compile import UnknownFact
 from autotrader.rules.evaluate import column_match, column_miss, column_number, row_truth, row_value
 from autotrader.rules.expression import Expression, ExpressionError, parse
 from autotrader.rules.facts import Stage
@@ -165,21 +164,21 @@ def rule_sets(draw: st.DrawFn, stage: Stage, longest: int = 1) -> list[tuple[Rul
 
 
 def counts_as_match(stage: Stage, rule: Rule, verdict: bool | None) -> bool | None:
-    """None: it must not be judged."""
+    """None: it fails."""
     if verdict is not None:
         return verdict
     treat = rule.on_missing or ("match" if stage is VETO or rule.then == "stay" else "skip")
     return {"match": True, "skip": False, "fail": None}[treat]
 
 
-def slow_first(rules: list[tuple[Rule, Sentence]], row: Row, streaks: dict[str, int]) -> int | None:
-    """The index that decides, None for a failure; counts on in `streaks`."""
+def slow_first(rules: list[tuple[Rule, Sentence]], row: Row, streaks: dict[str, int]) -> int:
+    """The index that decides, -2 - index for a failure; counts on in `streaks`."""
     verdicts = [counts_as_match(FIRST, rule, sentence.value(clean(row))) for rule, sentence in rules]
     for (rule, _), verdict in zip(rules, verdicts, strict=True):
         streaks[rule.name] = streaks.get(rule.name, 0) + 1 if verdict else 0
     for index, ((rule, _), verdict) in enumerate(zip(rules, verdicts, strict=True)):
         if verdict is None:
-            return None
+            return -2 - index
         if verdict and streaks[rule.name] >= rule.for_bars:
             return index
     return -1
@@ -194,14 +193,15 @@ def test_the_first_match_decides_alike_everywhere(
     wanted = [slow_first(rules, row, {}) for row in table]
     for row, index in zip(table, wanted, strict=True):
         for facts, bound in ((row, rule_set), (clean(row), rule_set), ({}, rule_set.bind(row))):
-            if index is None:
-                with pytest.raises(UnknownFact):
-                    bound.first(facts)
-                continue
             assert bound.first(facts) == (index, ())
             decision = bound.judge(facts)
             verdicts = [item.verdict for item in decision.evidence]
-            if index < 0:
+            if index < -1:
+                rule = rules[-2 - index][0]
+                assert (decision.outcome, decision.rule, decision.failed) == ("fail", rule.name, True)
+                assert len(verdicts) == -1 - index
+                assert verdicts[-1] == "unknown"
+            elif index < 0:
                 assert (decision.outcome, decision.rule, decision.reason) == ("none", None, "none")
                 assert len(verdicts) == len(rules)
             else:
@@ -209,13 +209,7 @@ def test_the_first_match_decides_alike_everywhere(
                 assert (decision.outcome, decision.rule, decision.reason) == (rule.then, rule.name, rule.reason)
                 assert len(verdicts) == index + 1
                 assert verdicts[-1] in {"match", "unknown"}
-    sound = [(row, index) for row, index in zip(table, wanted, strict=True) if index is not None]
-    found = rule_set.first_columns(columns([row for row, _ in sound]), (len(sound),))
-    assert found.tolist() == [index for _, index in sound]
-    if None in wanted:
-        with pytest.raises(UnknownFact) as caught:
-            rule_set.first_columns(columns(table), (len(table),))
-        assert all(wanted[index] is None for index in np.flatnonzero(caught.value.where))
+    assert rule_set.first_columns(columns(table), (len(table),)).tolist() == wanted
 
 
 @often
@@ -224,28 +218,22 @@ def test_every_veto_is_reported_alike_everywhere(
     rules: list[tuple[Rule, Sentence]], table: list[dict[str, Any]]
 ) -> None:
     rule_set = RuleSet(VETO, tuple(rule for rule, _ in rules))
-    sound = []
+    wanted = []
     for row in table:
         matched = [counts_as_match(VETO, rule, sentence.value(clean(row))) for rule, sentence in rules]
         for facts, bound in ((row, rule_set), (clean(row), rule_set), ({}, rule_set.bind(row))):
-            if None in matched:
-                with pytest.raises(UnknownFact):
-                    bound.judge(facts)
-                continue
             decision = bound.judge(facts)
             assert decision.matched == tuple(
-                rule.name for (rule, _), match in zip(rules, matched, strict=True) if match
+                rule.name for (rule, _), match in zip(rules, matched, strict=True) if match is not False
             )
-            assert decision.outcome == ("reject" if any(matched) else "pass")
+            assert decision.outcome == ("fail" if None in matched else "reject" if any(matched) else "pass")
+            if None in matched:
+                assert decision.rule == rules[matched.index(None)][0].name
             assert len(decision.evidence) == len(rules)
-        if None not in matched:
-            sound.append((row, matched))
-    found = rule_set.match_columns(columns([row for row, _ in sound]), (len(sound),))
-    assert found.shape == (len(rules), len(sound))
-    assert found.T.tolist() == [matched for _, matched in sound]
-    if len(sound) < len(table):
-        with pytest.raises(UnknownFact):
-            rule_set.match_columns(columns(table), (len(table),))
+        wanted.append([match is not False for match in matched])
+    found = rule_set.match_columns(columns(table), (len(table),))
+    assert found.shape == (len(rules), len(table))
+    assert found.T.tolist() == wanted
 
 
 @often
@@ -259,13 +247,10 @@ def test_streaks_counted_bar_by_bar_are_those_recomputed_from_the_bars(
     slow: dict[str, int] = {}
     for count, bar in enumerate(bars, 1):
         index = slow_first(rules, bar, slow)
-        if index is None:
-            with pytest.raises(UnknownFact):
-                rule_set.first(bar, streaks)
-            streaks = rule_set.count(streaks, bar)
-        else:
-            found, streaks = rule_set.first(bar, streaks)
-            assert found == index
+        counted = rule_set.count(streaks, bar)
+        found, streaks = rule_set.first(bar, streaks)
+        assert found == index
+        assert streaks == counted
         assert streaks == tuple(slow[name] for name in names)
         assert streaks == rule_set.streaks_over(bars[:count])
 
@@ -283,11 +268,9 @@ def value_sets(draw: st.DrawFn) -> list[tuple[Part, Sentence]]:
     return found
 
 
-def slow_value(stage: Stage, parts: list[tuple[Part, Sentence]], row: Row) -> tuple[float, int] | None:
+def slow_value(stage: Stage, parts: list[tuple[Part, Sentence]], row: Row) -> tuple[float, int]:
     values = [sentence.value(clean(row)) for _, sentence in parts]
     unknown = [index for index, value in enumerate(values) if value != value]
-    if any(parts[index][0].on_missing == "fail" for index in unknown):
-        return None
     spoiling = [index for index in unknown if parts[index][0].on_missing != "skip"]
     if spoiling:
         return math.nan, spoiling[0]
@@ -307,36 +290,75 @@ def test_values_are_combined_alike_everywhere(
     stage: Stage, parts: list[tuple[Part, Sentence]], table: list[dict[str, Any]]
 ) -> None:
     values = ValueSet(stage, tuple(part for part, _ in parts))
-    sound = []
+    every = []
     for row in table:
         wanted = slow_value(stage, parts, row)
+        every.append(wanted)
+        failing = [part.name for part, sentence in parts
+                   if part.on_missing == "fail" and math.isnan(sentence.value(clean(row)))]  # fmt: skip
         for facts, bound in ((row, values), (clean(row), values), ({}, values.bind(row))):
-            if wanted is None:
-                with pytest.raises(UnknownFact):
-                    bound.judge(facts)
-                continue
             number, index = bound.value(facts)
             assert same(number, wanted[0])
             assert index == wanted[1]
             decision = bound.judge(facts)
             assert (decision.value is None) == (number != number)
+            assert decision.failed == bool(failing)
+            if failing:
+                assert decision.rule == failing[0]
             results = [item.value for item in decision.evidence]
             assert all(
                 same(math.nan if result is None else result, sentence.value(clean(row)))
                 for result, (_, sentence) in zip(results, parts, strict=True)
             )
-        if wanted is not None:
-            sound.append((row, wanted))
-    given_columns, shape = columns([row for row, _ in sound]), (len(sound),)
+    given_columns, shape = columns(table), (len(table),)
     if stage is WEIGH:
-        assert all(map(same, values.weigh_columns(given_columns, shape).tolist(), [number for _, (number, _) in sound]))
+        assert all(map(same, values.weigh_columns(given_columns, shape).tolist(), [number for number, _ in every]))
     else:
         least, decided = values.least_columns(given_columns, shape)
-        assert all(map(same, least.tolist(), [number for _, (number, _) in sound]))
-        assert decided.tolist() == [index for _, (_, index) in sound]
-    if len(sound) < len(table):
-        with pytest.raises(UnknownFact):
-            (values.weigh_columns if stage is WEIGH else values.least_columns)(columns(table), (len(table),))
+        assert all(map(same, least.tolist(), [number for number, _ in every]))
+        assert decided.tolist() == [index for _, index in every]
+
+
+# --- ranges -------------------------------------------------------------------------------------------------------
+
+_MOVING = st.sets(st.sampled_from(NUMBERS)).map(frozenset)
+
+
+@often
+@given(rule_sets(FIRST), rows(lacking=False), rows(lacking=False), _MOVING, st.data())
+def test_what_decides_between_two_rows_decides_at_each_row_between(
+    rules: list[tuple[Rule, Sentence]], one: dict[str, Any], other: dict[str, Any], moving: frozenset[str], data: Any
+) -> None:
+    rule_set = RuleSet(FIRST, tuple(rule for rule, _ in rules))
+    ends = {name: sorted((one[name] + 0.0, other[name] + 0.0)) for name in moving}
+    least, most = ({name: pair[at] for name, pair in ends.items()} for at in (0, 1))
+    index = rule_set.first_between(moving)({**one, **dict.fromkeys(moving)}, least, most)
+    assume(index is not None)
+    verdicts = set()
+    for _ in range(6):
+        row = dict(one)
+        for name, (low, high) in ends.items():
+            between = st.floats(low, high) if low <= high else st.just(low)
+            row[name] = data.draw(st.one_of(st.sampled_from([low, high]), between))
+        assert rule_set.first(row) == (index, ())
+        count = len(rules) if index == -1 else index + 1
+        verdicts.add(tuple(rule_set.verdicts(row)[:count]))
+    assert len(verdicts) == 1
+
+
+@pytest.mark.parametrize(
+    ("when", "index"),
+    [("n0 > 0", 0), ("n0 > 1", None), ("n0 > 3", -1), ("-n0 < 0", 0), ("n0 != 3", 0), ("n3 == n3", 0),
+     ("n0 * n1 > -7", 0), ("n1 * n1 >= 0", None), ("abs(n1) >= 0", 0), ("n0 - n0 < 1.5", 0),
+     ("n0 / n1 > 0", None), ("1 / n0 < 2", 0), ("round(n0) == 1 or n0 > 1.4", None), ("min(n0, n1, 0.5) <= 0.5", 0),
+     ("clip(n1, 0, 1) > 1", -1), ("(n0 if n1 > -5 else -n0) > 0", 0), ("(n0 if n1 > 0 else 4) > 0.5", None),
+     ("(n0 if f0 else -n0) * 2 > 1", 0), ("n0 + n2 > 0", None), ("n0 > 0 or n2 > 0", 0), ("n0 > 3 and n2 > 0", -1)],
+)  # fmt: skip
+def test_what_a_range_tells(when: str, index: int | None) -> None:
+    rules = RuleSet(FIRST, (Rule("it", parse(when, KINDS), "go", "it"),))
+    facts: dict[str, Any] = {"n2": math.nan, "f0": True}
+    least, most = {"n0": 1, "n1": -3.0, "n3": 2.0}, {"n0": 2.0, "n1": 3.0, "n3": 2.0}
+    assert rules.first_between(frozenset(least))(facts, least, most) == index
 
 
 # --- edges that random rows seldom hit ----------------------------------------------------------------------------

@@ -35,6 +35,7 @@ def test_a_comparison_says_both_sides_and_how_far_it_was() -> None:
     [
         ("a > 1", {"a": 3}, ["a 3 > 1 yes, by 2"]),
         ("a >= 7%", {"a": 0.0312}, ["a 3.12% >= 7% no, 3.88% away"]),
+        ("a < 7%", {"a": 1e-15}, ["a 0% < 7% yes, by 7%"]),
         ("days_held == 0", {"days_held": 0}, ["days_held 0 == 0 yes"]),
         ("days_held == 0", {"days_held": 2}, ["days_held 2 == 0 no, 2 away"]),
         ("a > -0.5", {"a": 0.25}, ["a 0.25 > -0.5 yes, by 0.75"]),

@@ -6,9 +6,6 @@ import json
 import math
 from collections.abc import Sequence
 
-import pytest
-
-from autotrader.rules.compile import UnknownFact
 from autotrader.rules.expression import parse
 from autotrader.rules.facts import Kind, Scalar, Stage
 from autotrader.rules.ruleset import OnMissing, Part, Rule, RuleSet, ValueSet
@@ -58,19 +55,17 @@ def test_an_unknown_never_exits_but_holds() -> None:
 def test_on_missing_decides_otherwise() -> None:
     assert first(rule("out", "a > 1", on_missing="match")).judge({}).rule == "out"
     assert first(rule("stay", "a > 1", "hold", on_missing="skip"), rule("out", "true")).judge({}).rule == "out"
-    with pytest.raises(UnknownFact):
-        first(rule("out", "a > 1", on_missing="fail")).judge({})
+    assert first(rule("out", "a > 1", on_missing="fail"), rule("late", "true")).judge({}).outcome == "fail"
 
 
 def test_a_rule_that_must_not_be_judged_stops_nothing_where_an_earlier_one_decides() -> None:
     rules = first(rule("emergency", "b > 1"), rule("strict", "a > 1", bars=2, on_missing="fail"))
     assert rules.judge({"b": 2.0}).rule == "emergency"
-    with pytest.raises(UnknownFact):
-        rules.judge({"b": 0.0})
+    assert (rules.judge({"b": 0.0}).outcome, rules.judge({"b": 0.0}).rule) == ("fail", "strict")
     import numpy as np
 
-    columns = {"a": np.array([math.nan, 0.0]), "b": np.array([2.0, 0.0])}
-    assert rules.first_columns(columns, (2,)).tolist() == [0, -1]
+    columns = {"a": np.array([math.nan, 0.0, math.nan]), "b": np.array([2.0, 0.0, 0.0])}
+    assert rules.first_columns(columns, (3,)).tolist() == [0, -1, -3]
 
 
 def test_constants_can_be_bound_again_and_again() -> None:
@@ -133,10 +128,9 @@ def test_streaks_are_recomputed_from_the_bars_after_a_restart() -> None:
     assert [item.streak for item in rules.judge({"a": 0.5}, rules.streaks_over(bars)).evidence] == [0, None, 4]
 
 
-def test_after_a_failure_the_streaks_go_on_by_count() -> None:
+def test_after_a_failure_the_streaks_go_on() -> None:
     rules = first(rule("strict", "b > 1", on_missing="fail"), rule("stop", "a > 1", bars=2))
-    with pytest.raises(UnknownFact):
-        rules.first({"a": 2.0}, (1,))
+    assert rules.first({"a": 2.0}, (1,)) == (-2, (2,))
     assert rules.count((1,), {"a": 2.0}) == (2,)
 
 
@@ -165,6 +159,14 @@ def test_an_unknown_rejects_unless_the_rule_says_otherwise() -> None:
     assert RuleSet(VETO, (rule("one", "a > 1", "reject", on_missing="skip"),)).judge({}).outcome == "pass"
 
 
+def test_a_veto_that_fails_decides_before_those_that_match() -> None:
+    rules = (rule("one", "b > 1", "reject"), rule("two", "a > 1", "reject", on_missing="fail"))
+    decision = RuleSet(VETO, rules).judge({"b": 2.0})
+    assert (decision.outcome, decision.rule, decision.matched) == ("fail", "two", ("one", "two"))
+    assert RuleSet(VETO, rules).judge({"b": 2.0, "a": 2.0}).rule == "one"
+    assert not RuleSet(VETO, rules).judge({"b": 0.0, "a": 0.0}).failed
+
+
 def test_no_rules_let_everything_pass() -> None:
     assert RuleSet(VETO, ()).judge({}).outcome == "pass"
     assert RuleSet(FIRST, ()).judge({}).evidence == ()
@@ -188,8 +190,8 @@ def test_an_unknown_part_drops_the_whole_and_is_named() -> None:
         decision = ValueSet(stage, (part("x", "a"), part("y", "b"))).judge({"a": 1.0})
         assert (decision.outcome, decision.value, decision.rule) == (outcome, None, "y")
         assert ValueSet(stage, (part("x", "a"), part("y", "b", on_missing="skip"))).judge({"a": 1.0}).value == 1.0
-        with pytest.raises(UnknownFact):
-            ValueSet(stage, (part("x", "b"), part("y", "b", on_missing="fail"))).judge({"a": 1.0})
+        failed = ValueSet(stage, (part("x", "b"), part("y", "b", on_missing="fail"))).judge({"a": 1.0})
+        assert (failed.outcome, failed.rule, failed.value, failed.missing) == ("fail", "y", None, ("b",))
 
 
 def test_the_least_value_wins_and_is_named() -> None:
