@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from datetime import datetime, timedelta
 
-from autotrader.core.exits import Bar
+from autotrader.core.exits import POINTS, Bar
 from autotrader.core.strategy import Direction
 from autotrader.core.trader import Step, Trader
 
-POINTS = 4
 Path = Sequence[tuple[int, float]]  # (minute of the session, price); empty where the symbol has no bar
 
 PathOf = Callable[[str, Direction], Path]
@@ -31,15 +30,29 @@ def walk(
 
     Groups that enter at the open; exits at the open; the later groups, at the open's price as well; then point after
     point of the path, symbols in order. minutes: the session's length. enter: carries out one group. leave: carries
-    out a step with an exit at a price, before anything else happens.
+    out a step with an exit at a price, before anything else happens. A position whose rules cannot tell the points of
+    its path apart is judged once, for all of them; of that nothing but the trader's observer hears.
     """
-    held_before = sorted(trader.book.positions)
+    positions = trader.book.positions
+    held_before = sorted(positions)
     for group in at_open:
         enter(group)
-    open_point(trader, opens, minutes, held_before, path_of, leave)
+    closes: dict[str, float] = {}  # of what has been judged for the whole session
+
+    def settle(symbol: str, first: int) -> None:
+        path = path_of(symbol, positions[symbol].direction)[first:]
+        if path and trader.settled(symbol, path, minutes):
+            closes[symbol] = path[-1][1]
+
+    for symbol in held_before:
+        settle(symbol, 0)
+    open_point(trader, opens, minutes, [symbol for symbol in held_before if symbol not in closes], path_of, leave)
     for group in later:
         enter(group)
-    later_points(trader, opens, minutes, path_of, leave)
+    for symbol in positions.keys() - set(held_before):
+        settle(symbol, 1)
+    later_points(trader, opens, minutes, path_of, leave, closes)
+    trader.prices.update(closes)
 
 
 def open_point(
@@ -52,10 +65,12 @@ def open_point(
             _point(trader, opens, minutes, symbol, path[0], None, leave)
 
 
-def later_points(trader: Trader, opens: datetime, minutes: int, path_of: PathOf, leave: Leave) -> None:
-    """Judges what is held at the rest of the path, point after point, symbols in order."""
+def later_points(
+    trader: Trader, opens: datetime, minutes: int, path_of: PathOf, leave: Leave, settled: Container[str] = ()
+) -> None:
+    """Judges what is held, but for what is settled, at the rest of the path: point after point, symbols in order."""
     book = trader.book
-    held = sorted(book.positions)
+    held = [symbol for symbol in sorted(book.positions) if symbol not in settled]
     paths = {symbol: path_of(symbol, book.positions[symbol].direction) for symbol in held}
     for segment in range(1, POINTS):
         for symbol in held:
