@@ -100,8 +100,12 @@ class Calendar:
 
     def closes_at(self, session: date) -> datetime:
         """The close, New York time: 16:00, on half days 13:00. CalendarError where `session` is no session."""
+        return self.hours(session)[1]
+
+    def hours(self, session: date) -> tuple[datetime, datetime]:
+        """Opening and close, as `opens_at` and `closes_at` give them."""
         hour = _exceptions().early_close.get(self._session(session), _CLOSE)
-        return datetime.combine(session, hour, NEW_YORK)
+        return datetime.combine(session, _OPEN, NEW_YORK), datetime.combine(session, hour, NEW_YORK)
 
     def last_completed(self, now: datetime) -> date:
         """The last session that has closed at `now`; one that closes this very moment has."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from inspect import unwrap
 
 import numpy as np
 from numpy.typing import NDArray
@@ -195,16 +195,18 @@ def _each_run(function: Callable[..., Array], length: int, runs: list[Run], *inp
     return out
 
 
-def _talib() -> Any:
+def _talib(name: str) -> Callable[..., Array]:
+    """One of TA-Lib's functions, without what it is wrapped in for the sake of pandas."""
     import talib  # brings pandas along where that is installed
 
-    return talib
+    function: Callable[..., Array] = unwrap(getattr(talib, name))
+    return function
 
 
 def _rsi(series: Series, indicator: Indicator) -> Array:
     close = series["close"]
     runs = series.runs("close")
-    rsi = _each_run(_talib().RSI, indicator.length, runs, close)
+    rsi = _each_run(_talib("RSI"), indicator.length, runs, close)
     # TA-Lib gives 0, the deepest oversold, where nothing has moved yet and where old moves have decayed to nothing.
     # It is a true 0 only after losses without any gain.
     for row, start, stop in runs:
@@ -220,7 +222,7 @@ def _of_bars(name: str) -> Callable[[Series, Indicator], Array]:
     def compute(series: Series, indicator: Indicator) -> Array:
         bars = series["high"], series["low"], series["close"]
         runs = series.runs("high", "low", "close")
-        return _each_run(getattr(_talib(), name), indicator.length, runs, *bars)
+        return _each_run(_talib(name), indicator.length, runs, *bars)
 
     return compute
 
@@ -229,7 +231,7 @@ def _ema(series: Series, indicator: Indicator) -> Array:
     value = series.value_of(indicator)
     if indicator.length == 1:
         return value.copy()
-    return _each_run(_talib().EMA, indicator.length, series.runs(indicator.of), value)
+    return _each_run(_talib("EMA"), indicator.length, series.runs(indicator.of), value)
 
 
 # --- over a window: all symbols at once -----------------------------------------------------------------------------

@@ -17,7 +17,8 @@ def order_id(tag: str, session: date, stage: str, strategy: str, symbol: str, le
 
     ValueError where it would be too long or could not be read back.
     """
-    name = f"{tag}-{session:%Y%m%d}-{stage}-{strategy}-{symbol}-{leg}-{attempt}"
+    day = session.isoformat().replace("-", "")
+    name = f"{tag}-{day}-{stage}-{strategy}-{symbol}-{leg}-{attempt}"
     if len(name) > MAX_LENGTH or not _PARTS.match(name):
         raise ValueError(f"not an order id of at most {MAX_LENGTH} characters: {name}")
     return name

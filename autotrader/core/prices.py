@@ -11,6 +11,8 @@ CENT = Decimal("0.01")
 def taker_price(price: float | Decimal, side: str, slippage_bps: float | Decimal = 0) -> Decimal:
     """What a market order pays (side "buy") or gets ("sell"): slippage and rounding to 0.0001 USD go against it."""
     exact = price if isinstance(price, Decimal) else Decimal(repr(price))
+    if not slippage_bps:
+        return exact.quantize(TICK, ROUND_CEILING if side == "buy" else ROUND_FLOOR)
     slip = exact * Decimal(slippage_bps if isinstance(slippage_bps, Decimal) else repr(slippage_bps)) / 10_000
     if side == "buy":
         return (exact + slip).quantize(TICK, ROUND_CEILING)

@@ -21,6 +21,8 @@ from autotrader.rules.facts import Scalar
 
 Column = NDArray[np.generic]
 
+_ALWAYS = {"signals_of_symbol", "opposite_signal", "blackout"}  # known of every signal, whether a rule asks or not
+
 # What became of a signal: an index into this list. INELIGIBLE is told further by the rule that rejected it.
 OUTCOMES = ("candidate", "ineligible", "score_unknown", "outranked", "sector_full", "below_top")
 CANDIDATE, INELIGIBLE, SCORE_UNKNOWN, OUTRANKED, SECTOR_FULL, BELOW_TOP = range(len(OUTCOMES))
@@ -43,6 +45,17 @@ class Signals:
 
     def __len__(self) -> int:
         return len(self.symbol)
+
+    def take(self, rows: NDArray[np.intp]) -> Signals:
+        """Some of them, which have to be in order."""
+        return Signals(
+            self.names,
+            self.symbol[rows],
+            self.session[rows],
+            self.strategy[rows],
+            self.short[rows],
+            self.strength[rows],
+        )
 
     def direction(self, row: int) -> Direction:
         return "short" if self.short[row] else "long"
@@ -134,7 +147,8 @@ class SignalRanker:
         rulebook = self._rulebook
         company = _company(signals, len(panel.symbols))
         blackout = self._blackout(signals, panel, next_sessions)
-        columns = self._columns(signals, panel, series, regimes)
+        read = {**rulebook.eligible.reads, **rulebook.score.reads}.keys() - _ALWAYS
+        columns = self.columns(sorted(read), signals, panel, series, regimes)
         columns |= {"signals_of_symbol": company[0], "opposite_signal": company[1], "blackout": blackout}
         shape = (len(signals),)
         rejects = rulebook.eligible.match_columns(columns, shape)
@@ -142,37 +156,35 @@ class SignalRanker:
         outcome, rank = self._choose(signals, score, np.logical_or.reduce(rejects, axis=0))
         return Ranking(signals, rulebook, score, outcome, rank, rejects, company, blackout, columns)
 
-    def _columns(
+    def columns(
         self,
+        names: Sequence[str],
         signals: Signals,
         panel: Panel,
         series: Mapping[str, Array],
         regimes: Sequence[str],
     ) -> dict[str, Column]:
-        """Every fact and strategy value that the two rule sets read, one element a signal."""
+        """Facts of the scan and strategy values by their names, one element a signal."""
         rulebook = self._rulebook
         at = (signals.symbol, signals.session)
-        names = np.array([*signals.names, ""], dtype=object)
-        regime = np.array(regimes, dtype=object)[signals.session]
+        strategies = np.array([*signals.names, ""], dtype=object)
         columns: dict[str, Column] = {}
-        for name in {**rulebook.eligible.reads, **rulebook.score.reads}:
+        for name in names:
             match name:
                 case "strategy":
-                    columns[name] = names[signals.strategy]
+                    columns[name] = strategies[signals.strategy]
                 case "direction":
                     columns[name] = np.where(signals.short, "short", "long").astype(object)
                 case "sector":
                     columns[name] = self._sectors[signals.symbol]
                 case "regime":
-                    columns[name] = regime
+                    columns[name] = np.array(regimes, dtype=object)[signals.session]
                 case "strength":
                     columns[name] = signals.strength
                 case "prev_close":
                     columns[name] = panel.close[at]
                 case "regime_weight" | "regime_weight_max":
                     columns[name] = self._weights(signals, regimes, largest=name == "regime_weight_max")
-                case "signals_of_symbol" | "opposite_signal" | "blackout":
-                    pass  # known of every signal, whether a rule asks or not
                 case _ if name in rulebook.indicator_names:
                     columns[name] = series[name][at]
                 case _:
@@ -209,7 +221,7 @@ class SignalRanker:
         return black
 
     def _choose(self, signals: Signals, score: Array, ineligible: Mask) -> tuple[NDArray[np.int8], NDArray[np.intp]]:
-        """Walks each session's signals from the best on: one per symbol, at most so many per sector and in all."""
+        """Of each session's signals, from the best on: one per symbol, at most so many per sector and in all."""
         outcome = np.full(len(signals), BELOW_TOP, dtype=np.int8)
         outcome[np.isnan(score)] = SCORE_UNKNOWN
         outcome[ineligible] = INELIGIBLE
@@ -221,31 +233,45 @@ class SignalRanker:
             self._rulebook.params.batch.top_candidates,
             self._rulebook.params.ranking.max_per.get("sector"),
         )
-        session, chosen = -1, 0
-        symbols: set[int] = set()
-        sectors: dict[str | None, int] = {}
-        days, stocks = signals.session[order].tolist(), signals.symbol[order].tolist()
-        for row, day, symbol in zip(order.tolist(), days, stocks, strict=True):
-            if day != session:
-                session, chosen, symbols, sectors = day, 0, set(), {}
-            if symbol in symbols:
-                outcome[row] = OUTRANKED
-                continue
-            symbols.add(symbol)
-            sector = self._sectors[symbol]
-            if per_sector is not None and sectors.get(sector, 0) >= per_sector:
-                outcome[row] = SECTOR_FULL
-            elif chosen < top:
-                chosen += 1
-                sectors[sector] = sectors.get(sector, 0) + 1
-                outcome[row], rank[row] = CANDIDATE, chosen
+        # each symbol by its best signal, each sector by its best so many, and of those the top
+        day, symbol = signals.session[order], signals.symbol[order]
+        best = _place_in(day, symbol) == 0
+        outcome[order[~best]] = OUTRANKED
+        order, day = order[best], day[best]
+        numbers: dict[str | None, int] = {}
+        sector = np.array([numbers.setdefault(name, len(numbers)) for name in self._sectors])[signals.symbol[order]]
+        fits = _place_in(day, sector) < (len(order) if per_sector is None else per_sector)
+        chosen = fits & (_counted_before(fits, day) < top)
+        if per_sector is not None:
+            outcome[order[~chosen & (_counted_before(chosen, day, sector) >= per_sector)]] = SECTOR_FULL
+        outcome[order[chosen]] = CANDIDATE
+        rank[order[chosen]] = _place_in(day[chosen]) + 1
         return outcome, rank
+
+
+def _place_in(*keys: NDArray[np.intp]) -> NDArray[np.intp]:
+    """For each element, how many before it have the same keys."""
+    return _counted_before(np.ones(len(keys[0]), dtype=np.bool_), *keys)
+
+
+def _counted_before(counted: Mask, *keys: NDArray[np.intp]) -> NDArray[np.intp]:
+    """For each element, how many of the counted ones before it have the same keys."""
+    by_key = np.lexsort((*keys,))  # stable: within a group as they were
+    before: NDArray[np.intp] = np.cumsum(counted[by_key]) - counted[by_key]
+    starts = np.zeros(len(by_key), dtype=np.bool_)
+    for key in keys:
+        starts |= np.diff(key[by_key], prepend=-1) != 0
+    group = np.cumsum(starts) - 1
+    found = np.empty(len(by_key), dtype=np.intp)
+    found[by_key] = before - before[np.flatnonzero(starts)][group]
+    return found
 
 
 def _company(signals: Signals, symbols: int) -> tuple[NDArray[np.float64], Mask]:
     """For each signal: how many its symbol has in its session, and whether one of them is for the other side."""
-    key = signals.session * symbols + signals.symbol
-    _, group, count = np.unique(key, return_inverse=True, return_counts=True)
+    key = signals.session * symbols + signals.symbol  # which rises, as the signals are sorted
+    group = np.cumsum(np.diff(key, prepend=-1) > 0) - 1
+    count = np.bincount(group)
     shorts = np.bincount(group, weights=signals.short, minlength=len(count))
     mixed = (shorts > 0) & (shorts < count)
     return count[group].astype(np.float64), mixed[group]

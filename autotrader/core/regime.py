@@ -11,6 +11,7 @@ from autotrader.rules.decision import Decision
 from autotrader.rules.ruleset import RuleSet
 
 EQUAL_WEIGHT = "equal-weight mean of the universe"
+_TOGETHER = 8  # symbols whose bars stay in a core's cache
 
 
 class RegimeDetector:
@@ -37,19 +38,26 @@ def equal_weight(panel: Panel) -> Panel:
     A session counts the symbols that have it and the one before; one without any leaves the index where it was.
     """
     sessions = panel.sessions
-    with np.errstate(all="ignore"):
-        before = panel.close[:, :-1]
-        known = (before > 0) & (before < np.inf)
-        ratios = {name: getattr(panel, name)[:, 1:] / before for name in ("open", "high", "low", "close")}
-    for ratio in ratios.values():
-        known &= np.isfinite(ratio)
-    count = known.sum(axis=0)
-    unknown = np.flatnonzero(~known)
-    means = {}
-    for name, ratio in ratios.items():
-        ratio.reshape(-1)[unknown] = 0.0
-        total = ratio.sum(axis=0)
-        means[name] = np.concatenate([[1.0], np.where(count > 0, total / np.maximum(count, 1), 1.0)])[:sessions]
+    count = np.zeros(max(0, sessions - 1), dtype=np.int64)
+    totals = {name: np.zeros(len(count)) for name in ("open", "high", "low", "close")}
+    for start in range(0, len(panel.symbols), _TOGETHER):
+        some = slice(start, start + _TOGETHER)
+        with np.errstate(all="ignore"):
+            before = panel.close[some, :-1]
+            known = (before > 0) & (before < np.inf)
+            ratios = {name: getattr(panel, name)[some, 1:] / before for name in totals}
+        for ratio in ratios.values():
+            known &= np.isfinite(ratio)
+        count += known.sum(axis=0)
+        unknown = np.flatnonzero(~known)
+        for name, ratio in ratios.items():
+            ratio.reshape(-1)[unknown] = 0.0
+            for row in ratio:
+                totals[name] += row
+    means = {
+        name: np.concatenate([[1.0], np.where(count > 0, total / np.maximum(count, 1), 1.0)])[:sessions]
+        for name, total in totals.items()
+    }
     close = 100.0 * np.cumprod(means["close"])
     base = np.concatenate([[100.0], close[:-1]])[:sessions]
     high = np.maximum(base * means["high"], np.maximum(base * means["open"], close))

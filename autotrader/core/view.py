@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autotrader.core.exits import Day
 from autotrader.core.indicators import Series
-from autotrader.core.panel import Mask, Panel
+from autotrader.core.panel import Array, Mask, Panel
 from autotrader.core.ranking import Signals, collect
 from autotrader.core.regime import EQUAL_WEIGHT, RegimeDetector, equal_weight
 from autotrader.core.rulebook import Rulebook
@@ -49,15 +50,13 @@ class MarketView:
 
     def day(self, symbol: int, index: int, session: date, number: int) -> Day:
         """What a symbol's exits are judged with in `session`, of which `index` is the last completed one here."""
-        series = self.series
-        names = self.rulebook.exit_indicators
-        return Day(
-            session=session,
-            number=number,
-            regime=self.regimes[index],
-            indicators={name: float(series[name][symbol, index]) for name in names},
-            prev_close=float(self.panel.close[symbol, index]),
-        )
+        at = symbol, index
+        indicators = {name: values.item(at) for name, values in self._exit_series}
+        return Day(session, number, self.regimes[index], indicators, self.panel.close.item(at))
+
+    @cached_property
+    def _exit_series(self) -> list[tuple[str, Array]]:
+        return [(name, self.series[name]) for name in self.rulebook.exit_indicators]
 
 
 def market_view(rulebook: Rulebook, panel: Panel, market: Panel | None) -> MarketView:
