@@ -260,6 +260,12 @@ _LIMITS = (
     _flag("shortable", "The broker lends the symbol.", nullable=True),
 )
 
+# Of the facts above, those of the account, whoever is asked about.
+ACCOUNT_FACTS = frozenset((
+    "equity", "day_return", "worst_drawdown", "buying_power", "open_positions", "open_long", "open_short",
+    "exposure_gross", "exposure_long", "exposure_short", "entries_today",
+))  # fmt: skip
+
 _ENTRY_DISTANCE = (
     _number("entry_price", "usd", "Average price of the entry; at sizing, the planned price.", 0, _MOST),
     _number("atr_at_entry", "usd", "ATR of the scan that the entry came from.", 0, _MOST),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from functools import partial
@@ -11,14 +13,14 @@ from functools import partial
 import numpy as np
 
 from autotrader.backtest.minutes import MinuteSession, MinuteSource, Misfit, misfit
+from autotrader.backtest.mornings import Mornings
 from autotrader.backtest.statistics import Tally
 from autotrader.clock import NEW_YORK, Calendar
 from autotrader.core import events as ev
 from autotrader.core.book import Book, Trade
-from autotrader.core.candidates import candidates_by_session
 from autotrader.core.daily_path import Path, daily_path, walk
 from autotrader.core.exits import Day
-from autotrader.core.gap_filter import Quote, gap_filter
+from autotrader.core.gap_filter import Filtered, Quote, gap_filter
 from autotrader.core.panel import Array, Panel
 from autotrader.core.prices import taker_price
 from autotrader.core.ranking import SignalRanker
@@ -125,7 +127,8 @@ class Backtest:
         start, end = self._range(first, last)
         view = market_view(self.rulebook, self.panel, self.market)
         run = _Run(self, view, start, end, cash, costs, Tally(unknowns=tally))
-        run.play()
+        with _no_collections():
+            run.play()
         return run.result()
 
     def _range(self, first: date, last: date) -> tuple[int, int]:
@@ -167,8 +170,10 @@ class _Run:
         count = end - start
         self._equity, self._long, self._short = np.empty(count), np.empty(count), np.empty(count)
         self._entries: dict[str, tuple[Decision, ...]] = {}
-        self._gaps: Mapping[str, Decision] = {}
+        self._passed: Sequence[Filtered] = ()
+        self._open_after = -1  # the trades after which the account was last found to be open, with nothing held
         self._limited_since: dict[str, date] = {}
+        self._limited: set[tuple[str, ...]] = set()  # what has matched together before
         self._exits: dict[str, Decision] = {}
         self._overnight: list[ev.Ordered] = []  # exits decided on a session's last minute
         self._bars_of: Mapping[str, MinuteBars] = {}
@@ -187,24 +192,19 @@ class _Run:
         ranking = ranker.rank(signals, test.panel, view.series, view.regimes, following)
         self._tally.ranking(ranking)
         self._signals = signals
-        by_session = candidates_by_session(ranking, view, sectors, rulebook.entry_indicators)
+        self._mornings = mornings = Mornings(ranker, ranking, view, sectors, test.splits, self._tally)
         groups = sorted(rulebook.params.entry.groups.items(), key=lambda item: item[1].at)
         number = calendar.number(self._sessions[0])
         for offset, session in enumerate(self._sessions):
             index = self._index = self._start + offset
             self._session, self._number = session, number + offset
-            opens, closes = calendar.opens_at(session), calendar.closes_at(session)
-            self._minutes = int((closes - opens).total_seconds()) // 60
+            opens, closes = calendar.hours(session)
+            self._minutes = (closes.hour - opens.hour) * 60 + closes.minute - opens.minute
             trader.open_session(opens, session, self._number)
-            chosen = by_session.get(index - 1, ())
-            self._bars_of = {} if test.minutes is None else self._minute_bars(test.minutes, chosen)
-            quotes = self._first_prices(chosen)
-            if chosen:
-                regime = view.regimes[index - 1]
-                passed, _, self._gaps = gap_filter(chosen, quotes, rulebook, regime, 1)
-                self._tally.decisions(self._gaps.values())
-                trader.plan(Plan(tuple(passed), regime, 1, test.config_hash))
-            due = groups if chosen else ()
+            if self._is_over(offset, [key for key, _ in groups]):
+                break
+            quotes = self._plan(index - 1)
+            due = groups if self._passed else ()
             if self._bars_of or self._overnight:
                 self._play_minutes(opens, due, quotes)
             else:
@@ -213,14 +213,47 @@ class _Run:
                 walk(trader, opens, self._minutes, at_open, later, self._path,
                      partial(self._enter, opens, quotes), self._leave)  # fmt: skip
             self._close(offset, closes)
+        mornings.count()
+
+    def _is_over(self, offset: int, groups: Sequence[str]) -> bool:
+        """Whether nothing can happen any more: nothing is held, and the account alone lets nobody in. If so, ends."""
+        book, scan = self._book, self._index - 1
+        if self._test.minutes is not None or book.positions or book.orders or self._open_after == len(book.trades):
+            return False
+        account = self._trader.shut_out(self._test.config_hash)
+        self._open_after = len(book.trades)
+        if account is None:
+            return False
+        for limit, session in self._mornings.refuse(scan, groups, account, book):
+            self._limited_since.setdefault(limit, session)
+        self._equity[offset:] = book.equity({})
+        self._long[offset:] = self._short[offset:] = 0.0
+        return True
+
+    def _plan(self, scan: int) -> Mapping[str, Quote]:
+        """Takes the candidates of a scan, but for those that the gap filter rejects; gives their first prices."""
+        test, mornings, rulebook = self._test, self._mornings, self._test.rulebook
+        regime = self._view.regimes[scan]
+        every = () if mornings.are_priced(scan) and test.minutes is None else mornings.candidates(scan)
+        self._bars_of = {} if test.minutes is None else self._minute_bars(test.minutes, every)
+        if self._bars_of or not mornings.are_priced(scan):
+            quotes = self._first_prices(every)
+            self._passed, _, decisions = gap_filter(every, quotes, rulebook, regime, 1)
+            self._tally.decisions(decisions.values())
+        else:
+            self._passed, quotes = mornings.passing(scan)
+        if self._passed:
+            self._trader.plan(Plan(tuple(self._passed), regime, 1, test.config_hash))
+        return quotes
 
     def _first_prices(self, chosen: Sequence[Candidate]) -> dict[str, Quote]:
         """The candidates' first prices of the session, which stand for those before the open."""
         opens, index, rows = self._test.panel.open, self._index, self._rows
         splits = self._test.splits
-        split = {item.symbol for item in splits or () if item.session == self._session}
+        split = {item.symbol for item in splits if item.session == self._session} if splits else ()
         found = {}
-        for symbol in (item.symbol for item in chosen):
+        for item in chosen:
+            symbol = item.symbol
             bars = self._bars_of.get(symbol)
             price = opens.item(rows[symbol], index) if bars is None else float(bars.open[0])
             if price == price:
@@ -250,10 +283,12 @@ class _Run:
 
     def _path(self, symbol: str, direction: Direction) -> Path:
         panel, at = self._test.panel, (self._rows[symbol], self._index)
-        if math.isnan(panel.open.item(at)):
+        first = panel.open.item(at)
+        if math.isnan(first):
             return ()
-        prices = (array.item(at) for array in (panel.open, panel.high, panel.low, panel.close))
-        return daily_path(self._minutes, direction, *prices)
+        return daily_path(
+            self._minutes, direction, first, panel.high.item(at), panel.low.item(at), panel.close.item(at)
+        )
 
     def _day_of(self, _config_hash: str, symbol: str) -> Day:
         return self._view.day(self._rows[symbol], self._index - 1, self._session, self._number)
@@ -273,14 +308,22 @@ class _Run:
         step = self._trader.group_due(at, group, minute, quotes)
         for ordered, outcome in zip(step.orders, (o for o in step.outcomes if o.entered), strict=True):
             self._trader.apply(ordered)
-            gap = self._gaps.get(ordered.symbol)
-            self._entries[ordered.symbol] = outcome.decisions if gap is None else (gap, *outcome.decisions)
+            self._entries[ordered.symbol] = (*self._gap_decision(ordered.symbol), *outcome.decisions)
         for outcome in step.outcomes:
             last = outcome.decisions[-1]
-            if last.stage == "limits":
+            if last.stage == "limits" and last.matched not in self._limited:
+                self._limited.add(last.matched)
                 for rule in last.matched:
                     self._limited_since.setdefault(rule, self._session)
         return step.orders
+
+    def _gap_decision(self, symbol: str) -> tuple[Decision, ...]:
+        """What the gap filter said of a candidate that passed, with its evidence; nothing where there was no price."""
+        item = next(item for item in self._passed if item.candidate.symbol == symbol)
+        if item.status == "unfiltered":
+            return ()
+        bound = self._test.rulebook.bound(item.candidate.strategy, item.candidate.direction)
+        return (bound.gap_filter.judge(item.facts),)
 
     def leave(self, step: Step) -> Sequence[ev.Ordered]:
         """A step's exits, which are live now; the decision behind each is remembered."""
@@ -360,6 +403,20 @@ class _Run:
         )
 
 
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """Nobody looks for garbage that refers to itself: a backtest makes next to none of it, and much that it keeps."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.unfreeze()  # what was made is as old as anything: the next short look does not go through it
+        if was_on:
+            gc.enable()
+
+
 def at_time(session: date, when: time) -> datetime:
     return datetime.combine(session, when, NEW_YORK)
 
@@ -370,7 +427,8 @@ def _benchmark(panel: Panel, start: int, end: int, cash: float) -> Array:
     with np.errstate(all="ignore"):
         ratios = closes[:, 1:] / closes[:, :-1]
     known = np.isfinite(ratios)
-    count = np.maximum(known.sum(axis=0), 1)
-    mean = np.where(known.any(axis=0), np.where(known, ratios, 0.0).sum(axis=0) / count, 1.0)
+    count = known.sum(axis=0)
+    ratios.reshape(-1)[np.flatnonzero(~known)] = 0.0
+    mean = np.where(count > 0, ratios.sum(axis=0) / np.maximum(count, 1), 1.0)
     value: Array = np.asarray(cash * np.cumprod(mean), dtype=np.float64)
     return value

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autotrader.core.entry import Outcome
+from autotrader.core.panel import Mask
 from autotrader.core.ranking import Ranking
 from autotrader.core.rulebook import Rulebook
 from autotrader.rules.compile import Row
 from autotrader.rules.decision import Decision
-from autotrader.rules.ruleset import RuleSet, ValueSet
+from autotrader.rules.ruleset import Judge, RuleSet, ValueSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,47 +48,67 @@ class Tally:
     """
 
     def __init__(self, *, unknowns: bool = True) -> None:
-        self._unknowns = unknowns
-        self._seen: Counter[tuple[int, str | None, tuple[str, ...], Sequence[str]]] = Counter()
-        self._first: Counter[tuple[int, int, Sequence[str]]] = Counter()
-        self._ranked: list[RuleStatistics] = []
+        self.unknowns = unknowns
+        self._seen: Counter[tuple[Judge | None, str | None, tuple[str, ...], Sequence[str]]] = Counter()
+        self._first: Counter[tuple[RuleSet, int, Sequence[str]]] = Counter()
+        self._columns: defaultdict[int, list[NDArray[np.int64]]] = defaultdict(list)
 
     def ranking(self, ranking: Ranking) -> None:
         """Eligibility of every signal, from the ranking's own columns."""
         eligible = ranking.rulebook.eligible
-        decided = (
-            np.argmax(ranking.rejects, axis=0)[ranking.rejects.any(axis=0)] if len(eligible.rules) else np.empty(0)
-        )
-        unknown = eligible.unknown_columns(ranking.columns, (len(ranking.signals),)) if self._unknowns else None
-        for index, rule in enumerate(eligible.rules):
-            self._ranked.append(
-                RuleStatistics(
-                    "eligible", rule.name, len(ranking.signals), int(ranking.rejects[index].sum()),
-                    int((decided == index).sum()), None if unknown is None else int(unknown[index].sum()),
-                )
-            )  # fmt: skip
+        unknown = eligible.unknown_columns(ranking.columns, (len(ranking.signals),)) if self.unknowns else None
+        self.vetoes(eligible, ranking.rejects, unknown)
+
+    def vetoes(self, rules: RuleSet, matched: Mask, unknown: Mask | None) -> None:
+        """Judgements of n subjects by a set whose policy is veto. matched, unknown: bool [rules, n]."""
+        count = len(rules.rules)
+        deciders = matched.argmax(axis=0)[matched.any(axis=0)] if count else np.empty(0, dtype=np.intp)
+        decided = np.bincount(deciders, minlength=count)
+        self._add(rules, np.full(count, matched.shape[1]), matched.sum(axis=1), decided, unknown)
+
+    def firsts(self, rules: RuleSet, decided: NDArray[np.intp], unknown: Mask | None) -> None:
+        """Judgements of n subjects by a set whose policy is first. decided: [n], as from `first_columns`."""
+        count = len(rules.rules)
+        deciders = np.where(decided < -1, -2 - decided, decided)  # one that fails decides as well
+        each, matched = (np.bincount(of + 1, minlength=count + 1)[1:] for of in (deciders, np.maximum(decided, -1)))
+        asked = len(decided) - (np.cumsum(each) - each)
+        if unknown is not None:
+            unknown = unknown & ((deciders < 0) | (np.arange(count)[:, None] <= deciders))
+        self._add(rules, asked, matched, each, unknown)
+
+    def _add(
+        self,
+        rules: RuleSet,
+        evaluated: NDArray[np.int64],
+        matched: NDArray[np.int64],
+        decided: NDArray[np.int64],
+        unknown: Mask | None,
+    ) -> None:
+        unknowns = np.zeros_like(evaluated) if unknown is None else unknown.sum(axis=1)
+        self._columns[id(rules.rules)].append(np.stack([evaluated, matched, decided, unknowns]))
 
     def decisions(self, decisions: Iterable[Decision]) -> None:
-        seen, unknowns = self._seen, self._unknowns
+        seen, unknowns = self._seen, self.unknowns
         for decision in decisions:
             judge = decision.judge
-            if isinstance(judge, RuleSet):
-                verdicts = judge.verdicts(decision.facts) if unknowns and decision.facts is not None else ()
-                seen[id(judge.rules), decision.rule, decision.matched, verdicts] += 1
-            elif isinstance(judge, ValueSet):
-                seen[id(judge.parts), decision.rule, (), ()] += 1
+            verdicts: Sequence[str] = ()
+            if unknowns and isinstance(judge, RuleSet) and decision.facts is not None:
+                verdicts = judge.verdicts(decision.facts)
+            seen[judge, decision.rule, decision.matched, verdicts] += 1
 
     def outcomes(self, outcomes: Iterable[Outcome]) -> None:
-        self.decisions(decision for outcome in outcomes for decision in outcome.decisions)
+        for outcome in outcomes:
+            self.decisions(outcome.decisions)
 
     def exit(self, rules: RuleSet, index: int, row: Row, times: int = 1) -> None:
         """An exit judgement, or as many of the same; index: of the rule that decided, -1 for none."""
-        self._first[id(rules.rules), index, rules.verdicts(row) if self._unknowns else ()] += times
+        self._first[rules, index, rules.verdicts(row) if self.unknowns else ()] += times
 
     def statistics(self, rulebook: Rulebook) -> list[RuleStatistics]:
         """Every rule of every set that this tally was fed from, in the order of the day."""
-        found = list(self._ranked)
+        found = []
         sets = [
+            ("eligible", rulebook.eligible),
             ("gap_filter", rulebook.gap_filter),
             *((f"confirmation:{key}", rules) for key, rules in rulebook.confirmation.items()),
             ("reentry", rulebook.reentry),
@@ -101,7 +123,8 @@ class Tally:
 
     def _of(self, name: str, rules: RuleSet) -> list[RuleStatistics]:
         key, count = id(rules.rules), len(rules.rules)
-        evaluated, matched, decided, unknown = ([0] * count for _ in range(4))
+        known = sum(self._columns[key], np.zeros((4, count), dtype=np.int64))
+        evaluated, matched, decided, unknown = known.tolist()
         index_of = {rule.name: index for index, rule in enumerate(rules.rules)}
 
         def add(decider: int, asked: int, matches: Iterable[int], verdicts: Sequence[str], times: int) -> None:
@@ -114,27 +137,26 @@ class Tally:
             if decider >= 0:
                 decided[decider] += times
 
-        for (owner, rule, names, verdicts), times in self._seen.items():
-            if owner == key:
+        for (judge, rule, names, verdicts), times in self._seen.items():
+            if isinstance(judge, RuleSet) and judge.rules is rules.rules:
                 decider = -1 if rule is None else index_of[rule]
                 asked = count if rules.stage.policy == "veto" or decider < 0 else decider + 1
                 add(decider, asked, [index_of[item] for item in names], verdicts, times)
-        for (owner, index, verdicts), times in self._first.items():
-            if owner == key:
+        for (other, index, verdicts), times in self._first.items():
+            if other.rules is rules.rules:
                 decider = index if index >= -1 else -2 - index  # one that failed decides as well
                 asked = count if index == -1 else decider + 1
                 add(decider, asked, (index,) if index >= 0 else (), verdicts, times)
         return [
             RuleStatistics(name, rule.name, evaluated[index], matched[index], decided[index],
-                           unknown[index] if self._unknowns else None)
+                           unknown[index] if self.unknowns else None)
             for index, rule in enumerate(rules.rules)
         ]  # fmt: skip
 
     def _of_values(self, values: ValueSet) -> list[RuleStatistics]:
-        key = id(values.parts)
         decided = Counter[str]()
-        for (owner, rule, _, _), times in self._seen.items():
-            if owner == key and rule is not None:
+        for (judge, rule, _, _), times in self._seen.items():
+            if isinstance(judge, ValueSet) and judge.parts is values.parts and rule is not None:
                 decided[rule] += times
         total = sum(decided.values())
         return [

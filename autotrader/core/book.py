@@ -118,6 +118,11 @@ class _Past:
     losses_in_row: int = 0
 
 
+_NEVER_LEFT: Mapping[str, bool | float] = {
+    "exited_today": False, "sessions_since_exit": math.nan, "losing_exits_in_row": 0,
+}  # fmt: skip
+
+
 @dataclass
 class Book:
     """The account as the events so far left it; `apply` takes one more.
@@ -462,11 +467,11 @@ class Book:
         }
         return len(self.entered) + len(waiting)
 
-    def exits(self, symbol: str) -> dict[str, bool | float]:
+    def exits(self, symbol: str) -> Mapping[str, bool | float]:
         """The facts about a symbol's exits: one today, sessions since the last (NaN: never), losses in a row."""
         past = self._pasts.get(symbol)
         if past is None:
-            return {"exited_today": False, "sessions_since_exit": math.nan, "losing_exits_in_row": 0}
+            return _NEVER_LEFT
         return {
             "exited_today": past.session == self.session,
             "sessions_since_exit": float(self.number - past.number),

@@ -61,18 +61,6 @@ def candidates(
     return found
 
 
-def candidates_by_session(
-    ranking: Ranking, view: MarketView, sectors: Sequence[str | None], names: Sequence[str]
-) -> dict[int, list[Candidate]]:
-    """The candidates of each session, by rank; the key is the session's column. Parameters as in `candidates`."""
-    rows = ranking.candidates
-    found: dict[int, list[Candidate]] = {}
-    chosen = candidates(ranking, rows, view, sectors, names)
-    for item, session in zip(chosen, ranking.signals.session[rows].tolist(), strict=True):
-        found.setdefault(session, []).append(item)
-    return found
-
-
 def snapshot(view: MarketView, symbol: int, session: int) -> dict[str, float | None]:
     """Every declared indicator of one bar; None where unknown."""
     names = view.rulebook.indicators

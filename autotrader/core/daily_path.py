@@ -37,22 +37,21 @@ def walk(
     held_before = sorted(positions)
     for group in at_open:
         enter(group)
-    closes: dict[str, float] = {}  # of what has been judged for the whole session
+    settled: set[str] = set()  # what has been judged for the whole session
 
     def settle(symbol: str, first: int) -> None:
         path = path_of(symbol, positions[symbol].direction)[first:]
         if path and trader.settled(symbol, path, minutes):
-            closes[symbol] = path[-1][1]
+            settled.add(symbol)
 
     for symbol in held_before:
         settle(symbol, 0)
-    open_point(trader, opens, minutes, [symbol for symbol in held_before if symbol not in closes], path_of, leave)
+    open_point(trader, opens, minutes, [symbol for symbol in held_before if symbol not in settled], path_of, leave)
     for group in later:
         enter(group)
     for symbol in positions.keys() - set(held_before):
         settle(symbol, 1)
-    later_points(trader, opens, minutes, path_of, leave, closes)
-    trader.prices.update(closes)
+    later_points(trader, opens, minutes, path_of, leave, settled)
 
 
 def open_point(

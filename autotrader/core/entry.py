@@ -18,7 +18,6 @@ from autotrader.core.strategy import Direction
 from autotrader.core.types import Candidate
 from autotrader.rules.decision import Decision
 from autotrader.rules.facts import Scalar
-from autotrader.vocabulary import group_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +30,7 @@ class Intent:
     sized_by: str
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
+class Account(NamedTuple):
     """What limits and sizing know of the account. day_return, worst_drawdown: fractions; the rest in USD."""
 
     equity: float
@@ -41,8 +39,7 @@ class Account:
     buying_power: float
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(NamedTuple):
     """When and under which scan entries are judged. minute: of the session. result_age: in sessions."""
 
     group: str
@@ -102,8 +99,10 @@ def enter(
     candidates: those still alive, of all groups, by rank; those of groups later than `moment.group` wait.
     quotes: the candidates'. prices: of what is held. A candidate that a limit keeps out leaves the slot to the next.
     """
-    groups = rulebook.params.entry.groups
-    due = {group_name(key) for key, group in groups.items() if group.at <= groups[moment.group].at}
+    due = rulebook.due_with(moment.group)
+    asked = [item for item in candidates if item.candidate.entry_group in due]
+    if not asked:
+        return [], []
     waiting = sorted(item.candidate.rank for item in candidates if item.candidate.entry_group not in due)
     exposure = Exposure(book, prices)
     state = _account(book, prices, exposure.gross)
@@ -111,10 +110,8 @@ def enter(
     shared = _shared(moment, exposure, state, entries_today)
     intents: list[Intent] = []
     outcomes: list[Outcome] = []
-    for item in candidates:
+    for item in asked:
         chosen = item.candidate
-        if chosen.entry_group not in due:
-            continue
         bound = rulebook.bound(chosen.strategy, chosen.direction)
         quote = quotes.get(chosen.symbol, NO_QUOTE)
         row = {**shared, **item.facts}
@@ -123,7 +120,7 @@ def enter(
         final = bool(decisions) and decisions[0].outcome != "enter"
         intent = None
         if not final:
-            row |= exposure.facts(chosen)
+            exposure.tell(chosen, row)
             row |= book.exits(chosen.symbol)
             if waiting:
                 row["better_ranked_waiting"] = bisect_left(waiting, chosen.rank)
@@ -142,19 +139,29 @@ def enter(
     return intents, outcomes
 
 
-def _shared(moment: Moment, exposure: Exposure, state: Account, entries_today: int) -> dict[str, Scalar]:
-    """The facts that are the same for all candidates until one of them enters."""
+def shut_out(book: Book, prices: Mapping[str, float], rulebook: Rulebook) -> dict[str, Scalar] | None:
+    """The facts of the account where a limit that reads nothing else lets nobody in; None: somebody may come in."""
+    exposure = Exposure(book, prices)
+    facts = _of_account(exposure, _account(book, prices, exposure.gross), book.entries_today())
+    return facts if rulebook.account_limits.matching(facts) else None
+
+
+def _of_account(exposure: Exposure, state: Account, entries_today: int) -> dict[str, Scalar]:
+    """The facts of vocabulary.ACCOUNT_FACTS: the same for all candidates until one of them enters."""
     return {
-        **_ROOM,
         **exposure.shared(),
-        "minute_of_session": moment.minute,
         "equity": state.equity,
         "day_return": state.day_return,
         "worst_drawdown": state.worst_drawdown,
         "buying_power": max(0.0, state.equity - exposure.gross),
         "entries_today": entries_today,
-        "better_ranked_waiting": 0,
     }
+
+
+def _shared(moment: Moment, exposure: Exposure, state: Account, entries_today: int) -> dict[str, Scalar]:
+    """A row of facts as it is for all candidates until one of them enters."""
+    known = _of_account(exposure, state, entries_today)
+    return {**_ROOM, **known, "minute_of_session": moment.minute, "better_ranked_waiting": 0}
 
 
 def _quoted(row: dict[str, Scalar], chosen: Candidate, quote: Quote) -> None:
@@ -254,15 +261,9 @@ class Exposure:
             "exposure_short": self._value["short"],
         }
 
-    def facts(self, item: Candidate) -> dict[str, Scalar]:
-        """Those that count it for one candidate: what is in its strategy, its sector, its symbol."""
-        in_strategy, strategy_exposure = self._in_strategy.get(item.strategy, _NOTHING)
-        in_sector, sector_exposure = self._in_sector.get(item.sector, _NOTHING)
-        return {
-            "open_in_strategy": in_strategy,
-            "open_in_sector": in_sector,
-            "exposure_sector": sector_exposure,
-            "exposure_strategy": strategy_exposure,
-            "strategy_exposure": strategy_exposure,
-            "symbol_held": item.symbol in self._symbols,
-        }
+    def tell(self, item: Candidate, row: dict[str, Scalar]) -> None:
+        """Puts those into a row that count it for one candidate: what is in its strategy, its sector, its symbol."""
+        row["open_in_strategy"], strategy_exposure = self._in_strategy.get(item.strategy, _NOTHING)
+        row["open_in_sector"], row["exposure_sector"] = self._in_sector.get(item.sector, _NOTHING)
+        row["exposure_strategy"] = row["strategy_exposure"] = strategy_exposure
+        row["symbol_held"] = item.symbol in self._symbols

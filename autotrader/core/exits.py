@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import date
 from typing import NamedTuple
 
@@ -43,8 +42,7 @@ class Bar(NamedTuple):
         return cls(price, price, price, minute, to_close)
 
 
-@dataclass(frozen=True, slots=True)
-class Day:
+class Day(NamedTuple):
     """What is the same for all bars of a session. number: its place in the calendar.
 
     indicators: the symbol's, of the last completed day; prev_close: of the same day, NaN if unknown.
@@ -68,20 +66,26 @@ class ExitRuleEngine:
         bound = self._rulebook.bound(held.strategy, held.direction)
         return bound.exit_on_path if on_path else bound.exit
 
-    def fixed(self, held: HeldPosition, day: Day) -> dict[str, Scalar]:
-        """The facts of a position that are the same for all bars of a session."""
+    def standing(self, held: HeldPosition) -> dict[str, Scalar]:
+        """The facts of a position that are the same until another fill or a split."""
         plan = held.plan
         return {
-            **day.indicators,
             "strategy": held.strategy,
             "direction": held.direction,
             "sector": plan.sector,
-            "regime": day.regime,
             "regime_at_entry": plan.regime,
             "entry_price": held.entry_price,
             "atr_at_entry": plan.atr,
             # from the actual entry price; the plan's was from the planned one
             "stop_distance": stop_distance(self._rulebook, held.strategy, held.direction, held.entry_price, plan.atr),
+        }
+
+    def fixed(self, held: HeldPosition, day: Day, standing: Mapping[str, Scalar] | None = None) -> dict[str, Scalar]:
+        """The facts of a position that are the same for all bars of a session. standing: from before, if still so."""
+        return {
+            **(standing or self.standing(held)),
+            **day.indicators,
+            "regime": day.regime,
             "days_held": day.number - held.number,
             "calendar_days_held": (day.session - held.session).days,
         }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal, NamedTuple
 
 from autotrader.core.rulebook import Rulebook
@@ -105,11 +106,17 @@ def after_split(item: Candidate, new: int, old: int) -> Candidate:
 
 def known_facts(rulebook: Rulebook, item: Candidate, regime: str, result_age: int, quote: Quote) -> dict[str, Scalar]:
     """What is known of a candidate at the gap filter and read by some rule from there to the order."""
-    metadata = item.metadata
-    return {
-        name: FACTS[name](rulebook, item, regime, result_age, quote) if name in FACTS else metadata.get(name)
-        for name in rulebook.bound(item.strategy, item.direction).entry_reads
-    }
+    known, indicators = _split(rulebook.bound(item.strategy, item.direction).entry_reads)
+    facts = {name: fact(rulebook, item, regime, result_age, quote) for name, fact in known}
+    for name in indicators:
+        facts[name] = item.metadata.get(name)
+    return facts
+
+
+@cache
+def _split(names: tuple[str, ...]) -> tuple[list[tuple[str, _Fact]], list[str]]:
+    """The facts with how each is known, and the scan's indicators."""
+    return [(name, FACTS[name]) for name in names if name in FACTS], [name for name in names if name not in FACTS]
 
 
 def _gap(item: Candidate, quote: Quote) -> float:
@@ -117,8 +124,10 @@ def _gap(item: Candidate, quote: Quote) -> float:
     return (quote.price - item.prev_close) / item.prev_close
 
 
+_Fact = Callable[[Rulebook, Candidate, str, int, Quote], Scalar]
+
 # Every fact that the gap filter knows besides the scan's indicators.
-FACTS: Mapping[str, Callable[[Rulebook, Candidate, str, int, Quote], Scalar]] = {
+FACTS: Mapping[str, _Fact] = {
     "strategy": lambda _book, item, _regime, _age, _quote: item.strategy,
     "direction": lambda _book, item, _regime, _age, _quote: item.direction,
     "sector": lambda _book, item, _regime, _age, _quote: item.sector,

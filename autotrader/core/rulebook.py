@@ -17,7 +17,7 @@ from autotrader.rules.facts import Kind, Stage, kinds
 from autotrader.rules.ruleset import Part, Rule, RuleSet, ValueSet
 from autotrader.settings import BySide, ExitRule, ScorePart, StrategyParams, ValuePart, indicator_specs
 from autotrader.settings import Rule as RuleSettings
-from autotrader.vocabulary import Indicator, stages
+from autotrader.vocabulary import ACCOUNT_FACTS, Indicator, group_name, stages
 
 Path = tuple[str | int, ...]
 Params = Mapping[str, float]
@@ -85,6 +85,13 @@ class Rulebook:
         return frozenset(indicator.name for indicator in self.indicators)
 
     @cached_property
+    def account_limits(self) -> RuleSet:
+        """The limits that read facts of the account and nothing else."""
+        rules = self.limits.rules
+        of_account = [rule for rule in rules if rule.when.reads.keys() - self.limits.constants.keys() <= ACCOUNT_FACTS]
+        return RuleSet(self.limits.stage, tuple(of_account), self.limits.constants)
+
+    @cached_property
     def exit_on_path(self) -> RuleSet:
         """The exit rules for points of a daily path, where for_bars counts as 1."""
         return self.exit.without_streaks()
@@ -117,9 +124,17 @@ class Rulebook:
         value = own[name] if name in own else self.params.strategy_defaults.values.get(name)
         return _side(value, direction)
 
+    @cached_property
+    def _values_of(self) -> dict[tuple[str, Direction], Mapping[str, float]]:
+        return {}
+
     def values(self, strategy: str, direction: Direction) -> Mapping[str, float]:
         """All strategy values for one side."""
-        return {name: self.value(name, strategy, direction) for name in self._value_names}
+        found = self._values_of.get((strategy, direction))
+        if found is None:
+            found = {name: self.value(name, strategy, direction) for name in self._value_names}
+            self._values_of[strategy, direction] = found
+        return found
 
     def own_indicators(self, strategy: str) -> tuple[Indicator, ...]:
         """The indicators that a strategy declares for itself."""
@@ -144,6 +159,18 @@ class Rulebook:
             most = max((row[name] for name in strategies if strategies[name].enabled), default=math.nan)
             self._shares_of[regime] = row, most
         return self._shares_of[regime]
+
+    @cached_property
+    def _due_with(self) -> dict[str, frozenset[str]]:
+        groups = self.params.entry.groups
+        return {
+            key: frozenset(group_name(other) for other, earlier in groups.items() if earlier.at <= group.at)
+            for key, group in groups.items()
+        }
+
+    def due_with(self, group: str) -> frozenset[str]:
+        """The names, as candidates carry them, of the groups that are due when this one is. group: its key."""
+        return self._due_with[group]
 
     @cached_property
     def _group_of(self) -> dict[str, str]:

@@ -16,12 +16,13 @@ from typing import NamedTuple, Protocol
 
 from autotrader.core import events as ev
 from autotrader.core.book import Book, HeldPosition
-from autotrader.core.entry import Account, Moment, Outcome, account, enter
+from autotrader.core.entry import Account, Moment, Outcome, account, enter, shut_out
 from autotrader.core.exits import MOVING, Bar, Day, ExitRuleEngine, between, facts, first_exit, protective_distance
 from autotrader.core.gap_filter import Filtered, Quote
 from autotrader.core.orderid import order_id
 from autotrader.core.prices import stop_tick
 from autotrader.core.rulebook import Rulebook
+from autotrader.rules.compile import Row
 from autotrader.rules.decision import Decision
 from autotrader.rules.facts import Scalar
 from autotrader.rules.ruleset import RuleSet
@@ -30,6 +31,7 @@ from autotrader.rules.ruleset import RuleSet
 DayOf = Callable[[str, str], Day]
 
 SESSIONS_A_YEAR = 252
+_NOTHING: Row = MappingProxyType({})
 _PROTECTIVE = ("protective_stop", "protective_stop")  # reason and rule of what the stop at the broker sells
 
 
@@ -77,7 +79,9 @@ class Plan:
 
 
 class Observer(Protocol):
-    """Who counts what was judged."""
+    """Who counts what was judged. unknowns: also how often each rule's own condition was unknown."""
+
+    unknowns: bool
 
     def outcomes(self, outcomes: Sequence[Outcome]) -> None: ...
 
@@ -99,13 +103,13 @@ class _Watch:
     bars: int = 0
     decided: int = -1
     left_last: bool = False  # the exit was decided on the session's last bar
-    row: Mapping[str, Scalar] = field(default_factory=dict)
-    lowest: Mapping[str, Scalar] = field(default_factory=dict)
-    highest: Mapping[str, Scalar] = field(default_factory=dict)
+    row: Row = field(default_factory=lambda: _NOTHING)
+    lowest: Row = field(default_factory=lambda: _NOTHING)
+    highest: Row = field(default_factory=lambda: _NOTHING)
     low: float = math.inf
     high: float = -math.inf
 
-    def saw(self, row: Mapping[str, Scalar], price: float, decided: int) -> None:
+    def saw(self, row: Row, price: float, decided: int) -> None:
         """Remembers what a bar looked like and which rule decided, for the record at the close."""
         self.bars += 1
         self.row, self.decided = row, decided
@@ -126,7 +130,8 @@ class Trader:
         day_of: DayOf,
         observer: Observer | None = None,
     ) -> None:
-        """observer: told of every exit judgement; then only exits are recorded, not each change of a verdict."""
+        """observer: told of every exit judgement; then exits alone are recorded, not each change of a verdict or mark.
+        """
         self.book = book
         self._observer = observer
         self.prices: dict[str, float] = {}
@@ -136,6 +141,7 @@ class Trader:
         self._plan: Plan | None = None
         self._alive: list[Filtered] = []
         self._watches: dict[str, _Watch] = {}
+        self._standing: dict[str, tuple[float, ev.EntryPlan, dict[str, Scalar]]] = {}  # as the stops, for every session
         self._stops: dict[str, tuple[float, ev.EntryPlan, float | None]] = {}  # asked for on every bar, rarely new
 
     # --- the session --------------------------------------------------------------------------------------------
@@ -185,8 +191,9 @@ class Trader:
                 ev.Ordered(at, self.book.session, name, item.symbol, item.strategy, item.direction, "entry",
                            intent.quantity, intent.plan, order=kind)
             )  # fmt: skip
-        gone = {outcome.symbol for outcome in step.outcomes if outcome.entered or outcome.final}
-        self._alive = [item for item in self._alive if item.candidate.symbol not in gone]
+        gone = {outcome.symbol for outcome in step.outcomes if outcome.final or outcome.intent is not None}
+        if gone:
+            self._alive = [item for item in self._alive if item.candidate.symbol not in gone]
         return step
 
     def _told(self, outcomes: Sequence[Outcome], quotes: Mapping[str, Quote], config_hash: str) -> Iterator[Judged]:
@@ -205,8 +212,9 @@ class Trader:
         step = Step()
         assert self.book.session is not None
         for symbol, held in sorted(self.book.positions.items()):
-            step.judged += self._last_word(symbol, held)
-            step.events.append(self._marked(at, symbol, held))
+            if self._observer is None:
+                step.judged += self._last_word(symbol, held)
+                step.events.append(self._marked(at, symbol, held))
             if held.sign < 0 and borrow > 0:
                 value = held.quantity * self.prices.get(symbol, held.entry_price)
                 charged = ev.Charged(at, self.book.session, symbol, value * borrow / SESSIONS_A_YEAR)
@@ -227,6 +235,10 @@ class Trader:
         decision = rules.decision(watch.decided, watch.row, watch.streaks)
         yield Judged(symbol, held.strategy, held.plan.config_hash, decision, self.prices[symbol],
                      {"bars": watch.bars, **more})  # fmt: skip
+
+    def shut_out(self, config_hash: str) -> dict[str, Scalar] | None:
+        """As in `entry.shut_out`, at the last known prices."""
+        return shut_out(self.book, self.prices, self._rulebooks[config_hash])
 
     def account(self) -> Account:
         """The account at the last known prices."""
@@ -299,10 +311,11 @@ class Trader:
         prices = [price for _, price in path]
         low, high = min(prices), max(prices)
         least, most = between(held, watch.day, low, high, minutes)
-        index = watch.rules.first_between(MOVING)(watch.fixed, least, most)
+        unknowns = self._observer.unknowns
+        index = watch.rules.first_between(MOVING, alike=unknowns)(watch.fixed, least, most)
         if index is None or _leaves(watch.rules, index):
             return False
-        self._observer.exit(watch.rules, index, {**watch.fixed, **least}, len(path))
+        self._observer.exit(watch.rules, index, {**watch.fixed, **least} if unknowns else watch.fixed, len(path))
         held.bars_held += len(path)
         held.mark(high, low)
         self.prices[symbol] = prices[0]
@@ -383,7 +396,11 @@ class Trader:
             day = self._day_of(held.plan.config_hash, symbol)
             rules = engine.rules(held, on_path=on_path)
             config_hash = held.plan.config_hash
-            fresh = _Watch(config_hash, day, engine.fixed(held, day), rules, rules.no_streaks, held.entered_at)
+            known = self._standing.get(symbol)
+            if known is None or known[0] != held.entry_price or known[1] is not held.plan:
+                known = self._standing[symbol] = held.entry_price, held.plan, engine.standing(held)
+            fixed = engine.fixed(held, day, known[2])
+            fresh = _Watch(config_hash, day, fixed, rules, rules.no_streaks, held.entered_at)
             if watch is not None:
                 fresh.last = watch.last
                 if watch.config_hash == config_hash:
@@ -418,7 +435,8 @@ class Trader:
         held.bars_held += 1
         index, watch.streaks = verdict
         leaving = decide and held.leaving is None and _leaves(rules, index)
-        if held.mark(high, low) or leaving or held.leaving is not None:  # a trade's bars are counted to its end
+        moved = held.mark(high, low)
+        if self._observer is None and (moved or leaving or held.leaving is not None):  # bars are counted to the end
             step.events.append(self._marked(at, held.symbol, held))
         if self._observer is not None:
             self._observer.exit(rules, index, row)

@@ -24,12 +24,12 @@ Steady = Callable[[Row, Row, Row], int | None]
 Ends = tuple[str, str]  # Python for the least and for the most of a number
 
 
-def steady(rules: Sequence[tuple[Rule, OnMissing]], constants: Row, moving: frozenset[str]) -> Steady:
+def steady(rules: Sequence[tuple[Rule, OnMissing]], constants: Row, moving: frozenset[str], *, alike: bool) -> Steady:
     """The function that tells which rule decides, -1 for none, everywhere between.
 
     rules: with what an unknown condition of each counts as. moving: the numbers that are given as a least and a most;
-    all else stands in the facts. Up to the rule that decides, every rule's verdict is everywhere the same. for_bars
-    counts as 1.
+    all else stands in the facts. alike: and up to the rule that decides, every rule's own verdict is everywhere the
+    same; else one that cannot match may be unknown here and not there. for_bars counts as 1.
     """
     body: list[str] = []
     coder = _RangeCoder(constants, moving - constants.keys())
@@ -38,7 +38,7 @@ def steady(rules: Sequence[tuple[Rule, OnMissing]], constants: Row, moving: froz
         assert rule.when.miss is not None
         match, miss = coder.certain(rule.when.match), coder.certain(rule.when.miss)
         body += coder.take()
-        if unknown == "skip" and match == miss == "False":  # unknown in any case, as it reads an unknown constant
+        if unknown == "skip" and match == "False" and (miss == "False" or not alike):  # it reads an unknown constant
             continue
         if unknown != "fail" and not coder.moves(rule.when.match):  # one verdict, maybe unknown
             body.append(f"if {match if unknown == 'skip' else f'not ({miss})'}: return {index}")

@@ -159,27 +159,27 @@ class RuleSet:
     def judge(self, facts: Row, streaks: Streaks = ()) -> Decision:
         """The decision for one row, with its evidence. The row must not change afterwards."""
         if self._vetoes:
-            return self.vetoed(self.matching(facts), facts)
-        index, streaks = self.first(facts, streaks)
-        return self.decision(index, facts, streaks)
+            matched = self.matching(facts)
+            if matched and self.rules[matched[0]].on_missing == "fail":
+                return self.vetoed(matched, facts)
+        else:
+            index, streaks = self.first(facts, streaks)
+            matched = (index,) if index != -1 else ()
+        known = self._conclusions.get(matched) or self._concluded(matched)
+        return tuple.__new__(Decision, (*known, self, facts, streaks))
 
     def decision(self, index: int, facts: Row, streaks: Streaks = ()) -> Decision:
         """The Decision of the policy first, from what `first` gave."""
-        return self._decision((index,) if index != -1 else (), facts, streaks)
+        matched = (index,) if index != -1 else ()
+        return tuple.__new__(Decision, (*self._concluded(matched), self, facts, streaks))
 
     def vetoed(self, matched: tuple[int, ...], facts: Row) -> Decision:
-        """The Decision of the policy veto, from what `matching` gave: the first of them decides, or one that fails."""
-        if matched and self._may_fail:
-            verdicts = self.verdicts(facts)
-            failed = [at for at in matched if verdicts[at] == "unknown" and self.rules[at].on_missing == "fail"]
-            matched = tuple(-2 - at if at in failed[:1] else at for at in matched)
-        return self._decision(matched, facts, ())
-
-    def _decision(self, matched: tuple[int, ...], facts: Row, streaks: Streaks) -> Decision:
-        known = self._conclusions.get(matched)
-        if known is None:
-            known = self._conclusions[matched] = self._conclusion(matched)
-        return tuple.__new__(Decision, (*known, self, facts, streaks))
+        """The Decision of the policy veto, from what `matching` gave: the first of them decides."""
+        if matched and self.rules[matched[0]].on_missing == "fail":
+            first, *others = matched
+            if self.verdicts(facts)[first] == "unknown":
+                matched = (-2 - first, *others)
+        return tuple.__new__(Decision, (*self._concluded(matched), self, facts, ()))
 
     def evidence(self, facts: Row, decided: str | None, streaks: Streaks) -> tuple[Evidence, ...]:
         """What each rule gave and read; under the policy first, up to the rule that decided."""
@@ -192,12 +192,12 @@ class RuleSet:
             return found
         return found[: self._judged_by[decided]]
 
-    def first_between(self, moving: frozenset[str]) -> Steady:
+    def first_between(self, moving: frozenset[str], *, alike: bool) -> Steady:
         """Which rule decides, where these facts are given as a least and a most; see `steady`. Made once."""
-        found = self._between.get(moving)
+        found = self._between.get((moving, alike))
         if found is None:
             rules = [(rule, _treats_unknown(self.stage, rule)) for rule in self.rules]
-            found = self._between[moving] = steady(rules, self._known, moving)
+            found = self._between[moving, alike] = steady(rules, self._known, moving, alike=alike)
         return found
 
     # --- columns ------------------------------------------------------------------------------------------------
@@ -262,11 +262,7 @@ class RuleSet:
         return self.stage.policy == "veto"
 
     @cached_property
-    def _may_fail(self) -> bool:
-        return any(rule.on_missing == "fail" for rule in self.rules)
-
-    @cached_property
-    def _between(self) -> dict[frozenset[str], Steady]:
+    def _between(self) -> dict[tuple[frozenset[str], bool], Steady]:
         return {}
 
     @cached_property
@@ -274,15 +270,20 @@ class RuleSet:
         """What a Decision begins with, by the rules that matched, as far as they have been met."""
         return {}
 
+    def _concluded(self, matched: tuple[int, ...]) -> tuple[object, ...]:
+        known = self._conclusions.get(matched)
+        if known is None:
+            known = self._conclusions[matched] = self._conclusion(matched)
+        return known
+
     def _conclusion(self, matched: tuple[int, ...]) -> tuple[object, ...]:
         stage = self.stage
         if not matched:
             return stage.name, stage.default, None, stage.default, (), None
-        failed = next((-2 - at for at in matched if at < 0), None)
-        rule = self.rules[matched[0] if failed is None else failed]
-        outcome, reason = (rule.then, rule.reason) if failed is None else (FAIL, f"{rule.reason} unknown")
-        names = tuple(self.rules[at if at >= 0 else -2 - at].name for at in matched)
-        return stage.name, outcome, rule.name, reason, names, None
+        first, *others = matched
+        rule = self.rules[first if first >= 0 else -2 - first]
+        outcome, reason = (rule.then, rule.reason) if first >= 0 else (FAIL, f"{rule.reason} unknown")
+        return stage.name, outcome, rule.name, reason, (rule.name, *(self.rules[at].name for at in others)), None
 
     @cached_property
     def _known(self) -> dict[str, Scalar]:
@@ -408,7 +409,12 @@ class ValueSet:
 
         The index is -1 where no single part decides.
         """
-        values = [value(facts) for value in self._values]
+        try:
+            values = self._every(facts)
+        except compiled.UNFIT:
+            values = self._every(compiled.clean(self.reads, facts))
+        if len(values) == 1 and values[0] > 0 and not self._weighs:
+            return values[0], 0
         total, least, decided, unknown = 0.0, math.nan, -1, -1
         for index, (part, value) in enumerate(zip(self.parts, values, strict=True)):
             if value != value:
@@ -420,7 +426,7 @@ class ValueSet:
                 least, decided = value, index
         if unknown >= 0:
             return math.nan, unknown
-        if self.stage.policy == "weigh":
+        if self._weighs:
             return total, -1
         return (least if least > 0 or decided < 0 else 0.0), decided
 
@@ -430,8 +436,8 @@ class ValueSet:
         stage = self.stage
         rule = self.parts[decided].name if decided >= 0 else None
         if math.isnan(value):
-            strict = (at for at, part in enumerate(self.parts) if part.on_missing == "fail")
-            failed = next((self.parts[at].name for at in strict if math.isnan(self._values[at](facts))), None)
+            strict = (part for part in self.parts if part.on_missing == "fail")
+            failed = next((part.name for part in strict if math.isnan(self._numbers[part.name](facts))), None)
             if failed is not None:
                 return Decision(stage.name, FAIL, failed, f"{failed} unknown", (), None, self, facts)
             return Decision(stage.name, stage.default, rule, stage.default, (), None, self, facts)
@@ -440,15 +446,29 @@ class ValueSet:
     def evidence(self, facts: Row, _decided: str | None, _streaks: Streaks) -> tuple[Evidence, ...]:
         """What each value gave and read."""
         found = []
-        for part, value in zip(self.parts, self._values, strict=True):
-            number = value(facts)
+        for part in self.parts:
+            number = self._numbers[part.name](facts)
             read = {name: compiled.known(self._given(name, facts)) for name in part.value.names}
             found.append(Evidence(part.name, part.value.text, None, None if math.isnan(number) else number, read))
         return tuple(found)
 
     @cached_property
-    def _values(self) -> tuple[Callable[[Row], float], ...]:
-        return tuple(compiled.number(part.value, self.constants) for part in self.parts)
+    def _weighs(self) -> bool:
+        return self.stage.policy == "weigh"
+
+    @cached_property
+    def _every(self) -> Callable[[Row], tuple[float, ...]]:
+        """The numbers of all parts."""
+        known = compiled.clean_constants(_reads(part.value for part in self.parts), self.constants)
+
+        def lines(coder: compiled.Coder) -> list[str]:
+            return [f"return ({''.join(f'{coder.as_float(part.value.value)}, ' for part in self.parts)})"]
+
+        return compiled.function_over_facts("every(facts)", known, lines)
+
+    @cached_property
+    def _numbers(self) -> Mapping[str, Callable[[Row], float]]:
+        return {part.name: compiled.number(part.value, self.constants) for part in self.parts}
 
     def _given(self, name: str, facts: Row) -> Scalar:
         return self.constants[name] if name in self.constants else facts.get(name)

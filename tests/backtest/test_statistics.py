@@ -67,8 +67,10 @@ class Ledger(Tally):
 
 @pytest.fixture
 def ledgers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Ledger]]:
+    """Ledgers instead of tallies; everything is decided one by one, as it makes no difference (test_whole_sessions)."""
     Ledger.made.clear()
     monkeypatch.setattr("autotrader.backtest.engine.Tally", Ledger)
+    monkeypatch.setattr("autotrader.backtest.engine.Mornings.are_priced", lambda *_: False)
     yield Ledger.made
     Ledger.made.clear()
 

@@ -16,7 +16,7 @@ from autotrader.clock import Calendar
 from autotrader.core.panel import FIELDS, Panel
 from autotrader.core.strategy import Strategy
 from autotrader.market.bars import load_daily
-from autotrader.market.feed import FeedOptions
+from autotrader.market.feed import FeedOptions, ShareSplit
 from autotrader.market.synthetic import synthetic_panel
 from autotrader.market.universe import Member, load_universe
 from autotrader.validation.load import PACKAGED_CONFIG, PARAMS_FILE, Configuration, load_files
@@ -95,12 +95,13 @@ def run(
     cash: float = 100_000.0,
     tally: bool = True,
     minutes: MinuteSource | None = None,
+    splits: Sequence[ShareSplit] | None = None,
 ) -> BacktestResult:
     """A backtest over a whole panel, or the sessions from `first` to `last` of it."""
     test = Backtest(
         configuration.rulebook, configuration.settings.config_hash, strategies or configuration.strategies(),
         members(panel.symbols) if universe is None else universe, panel, None, CALENDAR, configuration.blackouts,
-        minutes,
+        minutes, splits,
     )  # fmt: skip
     return test.run(first or panel.dates[0].item(), last or panel.dates[-1].item(), cash, costs, tally=tally)
 

@@ -159,11 +159,13 @@ def test_an_unknown_rejects_unless_the_rule_says_otherwise() -> None:
     assert RuleSet(VETO, (rule("one", "a > 1", "reject", on_missing="skip"),)).judge({}).outcome == "pass"
 
 
-def test_a_veto_that_fails_decides_before_those_that_match() -> None:
+def test_a_veto_that_fails_is_told_where_it_is_the_first() -> None:
     rules = (rule("one", "b > 1", "reject"), rule("two", "a > 1", "reject", on_missing="fail"))
+    decision = RuleSet(VETO, rules).judge({"b": 0.0})
+    assert (decision.outcome, decision.rule, decision.matched) == ("fail", "two", ("two",))
     decision = RuleSet(VETO, rules).judge({"b": 2.0})
-    assert (decision.outcome, decision.rule, decision.matched) == ("fail", "two", ("one", "two"))
-    assert RuleSet(VETO, rules).judge({"b": 2.0, "a": 2.0}).rule == "one"
+    assert (decision.outcome, decision.rule, decision.matched) == ("reject", "one", ("one", "two"))
+    assert RuleSet(VETO, rules).judge({"b": 0.0, "a": 2.0}).outcome == "reject"
     assert not RuleSet(VETO, rules).judge({"b": 0.0, "a": 0.0}).failed
 
 
