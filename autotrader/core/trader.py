@@ -307,15 +307,16 @@ class Trader:
         held = self.book.positions[symbol]
         if self._observer is None or held.leaving is not None:
             return False
-        watch = self._watch(symbol, held, on_path=True)
+        engine, day, fixed = self._known(held)
+        rules = engine.rules(held, on_path=True)
         prices = [price for _, price in path]
         low, high = min(prices), max(prices)
-        least, most = between(held, watch.day, low, high, minutes)
+        least, most = between(held, day, low, high, minutes)
         unknowns = self._observer.unknowns
-        index = watch.rules.first_between(MOVING, alike=unknowns)(watch.fixed, least, most)
-        if index is None or _leaves(watch.rules, index):
+        index = rules.first_between(MOVING, alike=unknowns)(fixed, least, most)
+        if index is None or _leaves(rules, index):
             return False
-        self._observer.exit(watch.rules, index, {**watch.fixed, **least} if unknowns else watch.fixed, len(path))
+        self._observer.exit(rules, index, {**fixed, **least} if unknowns else fixed, len(path))
         held.bars_held += len(path)
         held.mark(high, low)
         self.prices[symbol] = prices[0]
@@ -392,14 +393,8 @@ class Trader:
             or watch.fixed["entry_price"] != held.entry_price
             or watch.config_hash != held.plan.config_hash
         ):
-            engine = ExitRuleEngine(self._rulebooks[held.plan.config_hash])
-            day = self._day_of(held.plan.config_hash, symbol)
-            rules = engine.rules(held, on_path=on_path)
-            config_hash = held.plan.config_hash
-            known = self._standing.get(symbol)
-            if known is None or known[0] != held.entry_price or known[1] is not held.plan:
-                known = self._standing[symbol] = held.entry_price, held.plan, engine.standing(held)
-            fixed = engine.fixed(held, day, known[2])
+            engine, day, fixed = self._known(held)
+            rules, config_hash = engine.rules(held, on_path=on_path), held.plan.config_hash
             fresh = _Watch(config_hash, day, fixed, rules, rules.no_streaks, held.entered_at)
             if watch is not None:
                 fresh.last = watch.last
@@ -415,8 +410,17 @@ class Trader:
         for symbol, watch in self._watches.items():
             held = self.book.positions.get(symbol)
             if held is not None:
-                watch.day = self._day_of(held.plan.config_hash, symbol)
-                watch.fixed = ExitRuleEngine(self._rulebooks[held.plan.config_hash]).fixed(held, watch.day)
+                _, watch.day, watch.fixed = self._known(held)
+
+    def _known(self, held: HeldPosition) -> tuple[ExitRuleEngine, Day, dict[str, Scalar]]:
+        """What a position is judged by in this session: rules, daily values, facts that no bar changes."""
+        symbol, plan = held.symbol, held.plan
+        engine = ExitRuleEngine(self._rulebooks[plan.config_hash])
+        day = self._day_of(plan.config_hash, symbol)
+        known = self._standing.get(symbol)
+        if known is None or known[0] != held.entry_price or known[1] is not plan:
+            known = self._standing[symbol] = held.entry_price, plan, engine.standing(held)
+        return engine, day, engine.fixed(held, day, known[2])
 
     def _judge(
         self,
