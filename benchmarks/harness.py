@@ -68,7 +68,7 @@ def compare_processes(ours: Sequence[str], theirs: Sequence[str], repeats: int) 
 def _cpu_seconds(command: Sequence[str]) -> float:
     """User and system time of one process in all of its threads. What it prints is thrown away."""
     quiet = subprocess.DEVNULL
-    with subprocess.Popen(command, stdout=quiet, stderr=quiet, env=AS_INSTALLED) as process:
+    with subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, env=AS_INSTALLED) as process:
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:

@@ -1,18 +1,19 @@
 """As much of the default configuration as vectorbt and pandas can express, timed.
 
-Run by bench_backtest.py in an environment of its own: vectorbt_backtest.py BARS.parquet UNIVERSE.csv [TURNS]; prints
-the CPU seconds of the best of so many turns, after one more that compiles, and the trades. Without TURNS it runs once,
-as a user would.
+Run by bench_backtest.py in an environment of its own: vectorbt_backtest.py BARS.parquet UNIVERSE.csv. It runs once and
+says how many symbols and trades there were, as a user would run it; then once more for each line that comes in,
+"metrics" or "trades", which is how far to go, and says how many CPU seconds that took.
 
 In: the indicators, the rank of the dollar volume, the regime, the five strategies with their strengths, eligibility,
 score, one signal a symbol, three a sector, twelve a day; the gap filter and the confirmation at the open, three entries
-a day; stops, targets, exits on RSI and %B and by time, of the strategy whose signal was the symbol's last; one
-account, in whole shares, with its equity, exposures, benchmark and trades.
-Out, for it has no words for them: limits that depend on what is held (by side, strategy, sector; drawdown, daily loss,
-re-entry), budgets in shares of the equity (its percent are of the cash that is left), the order of candidates by rank
-in the account, the trailing stop from a gain on, the first session without a stop, the path within a bar, costs of
-borrowing, evidence, statistics. Screening is left out as well, and with it all symbols that have no bars
-from the first day to the last: TA-Lib through vectorbt takes no gaps.
+a day; stops, wider in the first session, trailing from a gain on; targets, exits on RSI and %B and by time, of the
+strategy whose signal was the symbol's last; one account, in whole shares, with its equity, exposures, benchmark, trades
+and metrics.
+Out, for from_signals has no words for them: limits that depend on what is held (by side, strategy, sector; drawdown,
+daily loss, re-entry), budgets in shares of the equity (its percent are of the cash that is left), the order of
+candidates by rank in the account, the path within a bar, costs of borrowing, evidence, statistics. Screening is left
+out as well, and with it all symbols that have no bars from the first day to the last: TA-Lib through vectorbt takes no
+gaps.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import time
 import warnings
 from typing import Any
 
+import numba as nb
 import numpy as np
 import pandas as pd
 import vectorbt as vbt
@@ -41,19 +43,21 @@ HOLD = np.array([7, 5, 5, 7, 5])
 RSI_LONG = np.array([70.0, 75.0, np.inf, 75.0, 50.0])
 RSI_SHORT = np.array([-np.inf, 25.0, 55.0, -np.inf, 50.0])
 BAND_SHORT = np.array([-np.inf, -np.inf, 0.50, -np.inf, -np.inf])
+TRAIL = np.array([2.0, np.inf, np.inf, 2.0, np.inf])  # in ATRs below the best price, from a gain of one on
+EMERGENCY = 0.07
 
 Array = NDArray[Any]
 
 
-def main(path: str, listed: str, turns: int) -> None:
+def main(path: str, listed: str) -> None:
     warnings.simplefilter("ignore")
     bars, sectors = market(path, listed)
-    seconds, trades = [], 0
-    for _ in range(turns + 1):
+    trades = backtest(bars, sectors, metrics=True)
+    print(json.dumps({"symbols": len(sectors), "trades": trades}), flush=True)
+    for line in sys.stdin:
         began = time.process_time()
-        trades = backtest(bars, sectors)
-        seconds.append(time.process_time() - began)
-    print(json.dumps({"seconds": min(seconds[1:] or seconds), "symbols": len(sectors), "trades": trades}))
+        backtest(bars, sectors, metrics=line.strip() == "metrics")
+        print(time.process_time() - began, flush=True)
 
 
 def market(path: str, listed: str) -> tuple[dict[str, pd.DataFrame], Array]:
@@ -67,12 +71,12 @@ def market(path: str, listed: str) -> tuple[dict[str, pd.DataFrame], Array]:
     return bars, pd.factorize(universe[whole])[0]
 
 
-def backtest(bars: dict[str, pd.DataFrame], sectors: Array) -> int:
+def backtest(bars: dict[str, pd.DataFrame], sectors: Array, *, metrics: bool) -> int:
     with np.errstate(all="ignore"):
         x = indicators(bars)
         regime = regimes(bars)
         chosen = candidates(bars, x, regime, sectors)
-        return account(bars, x, chosen)
+        return account(bars, x, chosen, metrics=metrics)
 
 
 def indicators(bars: dict[str, pd.DataFrame]) -> dict[str, Array]:
@@ -162,14 +166,33 @@ def candidates(bars: dict[str, pd.DataFrame], x: dict[str, Array], regime: Array
     return found[found.groupby("day").cumcount() < 3]
 
 
-def account(bars: dict[str, pd.DataFrame], x: dict[str, Array], chosen: pd.DataFrame) -> int:
+@nb.njit  # type: ignore[untyped-decorator]
+def stop_now(c, stop, atr, trail):  # type: ignore[no-untyped-def]
+    """How far the stop lies from the best price since the entry, as a share of it.
+
+    In the first session it is the emergency stop; from a gain of one ATR on it follows the best price. stop, atr,
+    trail: [time, symbol], known where a position was entered; the first two as shares of the entry's price.
+    """
+    start, best = c.init_price, c.curr_price
+    sign = 1.0 if c.position_now > 0 else -1.0
+    later = c.i > c.init_i
+    level = start * (1.0 - sign * (stop[c.init_i, c.col] if later else EMERGENCY))
+    step = atr[c.init_i, c.col] * start
+    if later and sign * (best - start) >= step:
+        follows = best - sign * trail[c.init_i, c.col] * step
+        level = max(level, follows) if sign > 0 else min(level, follows)
+    return sign * (1.0 - level / best), True
+
+
+def account(bars: dict[str, pd.DataFrame], x: dict[str, Array], chosen: pd.DataFrame, *, metrics: bool) -> int:
     open_ = bars["open"].to_numpy()
     days = np.arange(len(open_))[:, None]
     at = chosen["day"].to_numpy() + 1, chosen["symbol"].to_numpy()
     strategy, short = chosen["strategy"].to_numpy(), chosen["short"].to_numpy()
     atr = x["atr"][at[0] - 1, at[1]] / open_[at]
-    stop, target, size = (np.full(open_.shape, np.nan) for _ in range(3))
+    stop, target, size, atrs, trail = (np.full(open_.shape, np.nan) for _ in range(5))
     stop[at] = np.minimum(STOP[strategy] * atr, MOST[strategy])
+    atrs[at], trail[at] = atr, TRAIL[strategy]
     target[at] = TARGET[strategy] * atr
     budget = np.minimum(0.10, np.minimum(0.02 / stop[at], chosen["weight"].to_numpy()))
     size[at] = budget * np.where(short, 0.65, 1.0)
@@ -186,12 +209,15 @@ def account(bars: dict[str, pd.DataFrame], x: dict[str, Array], chosen: pd.DataF
         entries=longs, exits=late | (rsi > RSI_LONG[owner]),
         short_entries=shorts, short_exits=late | (rsi < RSI_SHORT[owner]) | (pct_b < BAND_SHORT[owner]),
         price=open_, open=open_, high=bars["high"], low=bars["low"], sl_stop=stop, tp_stop=target,
+        adjust_sl_func_nb=stop_now, adjust_sl_args=(stop, atrs, trail),
         size=size, size_type="percent", init_cash=100_000.0,
         cash_sharing=True, group_by=True, upon_opposite_entry="ignore", freq="1D", size_granularity=1,
     )  # fmt: skip
     found.value(), found.benchmark_value(), found.gross_exposure("longonly"), found.gross_exposure("shortonly")
+    if metrics:
+        found.stats()
     return len(found.trades.records_readable)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else 0)
+    main(sys.argv[1], sys.argv[2])
