@@ -32,7 +32,8 @@ def pytest_runtest_makereport(
     files = [path for path in canary.files_with_keys(folder) if path.name != ".env"] if folder else []
     if canary.is_in(text) or files:
         report.outcome = "failed"
-        report.longrepr = f"a key was written: {', '.join(map(str, files)) or 'printed or logged'}"
+        failed = "" if call.excinfo is None else f"; the test itself had failed: {call.excinfo.typename}"
+        report.longrepr = f"a key was written: {', '.join(map(str, files)) or 'printed or logged'}{failed}"
         report.sections.clear()
         item._report_sections.clear()  # else the next phase reports them again
     return report

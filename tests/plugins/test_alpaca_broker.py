@@ -67,8 +67,8 @@ def buy(name: str = "one", quantity: int = 10, symbol: str = "AAPL", force: Time
 def test_an_order_whose_answer_got_lost_is_found_and_sending_it_again_gives_the_same_one(
     start: Start, kind: str
 ) -> None:
-    venue = start(Fault(kind=kind, request="POST /v2/orders", times=1, seconds=3))
-    broker = venue.broker(read_seconds=0.5)
+    venue = start(Fault(kind=kind, request="POST /v2/orders", times=1, seconds=4))
+    broker = venue.broker(read_seconds=1.5)  # long enough for answers that come, on a machine that is busy
     with pytest.raises(FateUnknown):
         broker.submit(buy())
     found = broker.order("one")
