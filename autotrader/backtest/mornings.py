@@ -150,7 +150,8 @@ class Mornings:
                 if rules is not None:
                     there = asked & (group_of == key)
                     enters = np.array([*(rule.then == "enter" for rule in rules.rules), False])
-                    alive[there] = asked[there] = enters[self._decides(rules, there, facts)]
+                    decided = np.maximum(self._decides(rules, there, facts), -1)  # one that fails lets nobody in
+                    alive[there] = asked[there] = enters[decided]
             asked[asked] = ~self._vetoes(rulebook.reentry, asked, facts).any(axis=0)
             limits, places = self._vetoes(rulebook.limits, asked, facts), np.flatnonzero(asked)
             for limit in np.flatnonzero(limits.any(axis=1)).tolist():

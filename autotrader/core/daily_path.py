@@ -49,7 +49,7 @@ def walk(
     open_point(trader, opens, minutes, [symbol for symbol in held_before if symbol not in settled], path_of, leave)
     for group in later:
         enter(group)
-    for symbol in positions.keys() - set(held_before):
+    for symbol in sorted(positions.keys() - set(held_before)):
         settle(symbol, 1)
     later_points(trader, opens, minutes, path_of, leave, settled)
 

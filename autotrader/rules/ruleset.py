@@ -282,6 +282,8 @@ class RuleSet:
             return stage.name, stage.default, None, stage.default, (), None
         first, *others = matched
         rule = self.rules[first if first >= 0 else -2 - first]
+        if first < 0 and not self._vetoes:  # where any match rejects, one that fails is reported with them
+            return stage.name, FAIL, rule.name, f"{rule.reason} unknown", (), None
         outcome, reason = (rule.then, rule.reason) if first >= 0 else (FAIL, f"{rule.reason} unknown")
         return stage.name, outcome, rule.name, reason, (rule.name, *(self.rules[at].name for at in others)), None
 
