@@ -97,8 +97,8 @@ TALKATIVE = (
 """ + GAP),
     (CONFIRMED, """\
         - {name: dear, when: price > 600 or minute_of_session > 5, then: discard}
+        - {name: odd, when: rsi / (rank - 3) > 1000, then: discard, on_missing: fail}
         - {name: strict, when: 'regime == "RANGING" and rank == 1 or move_pct >= 0', then: enter}
-        - {name: odd, when: rsi / (rank - 1) > 1000, then: discard, on_missing: fail}
         - {name: last, when: rank == 2, then: enter}"""),
     (REENTRY, REENTRY + """
       - name: recent
