@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, WebSocket
 from fastapi.exceptions import RequestValidationError
+from pydantic_core import from_json
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
@@ -185,7 +185,7 @@ def _query(request: Request) -> Mapping[str, str]:
 
 async def _body(request: Request) -> Mapping[str, Any]:
     try:
-        found = json.loads(await request.body())
+        found = from_json(await request.body())
     except ValueError as error:
         raise ApiError(400, "request body format is invalid", 40010000) from error
     if not isinstance(found, dict):

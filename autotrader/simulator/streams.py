@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import msgpack
+from pydantic_core import from_json
 from starlette.responses import PlainTextResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
@@ -147,8 +147,8 @@ async def read_message(socket: WebSocket, packed: bool) -> Json | None:
     """The next message; None where it is not an object. WebSocketDisconnect."""
     raw = await _read(socket)
     try:
-        found = msgpack.unpackb(raw) if packed and isinstance(raw, bytes) else json.loads(raw)
-    except (ValueError, RecursionError, msgpack.exceptions.UnpackException):
+        found = msgpack.unpackb(raw) if packed and isinstance(raw, bytes) else from_json(raw)
+    except (ValueError, msgpack.exceptions.UnpackException):
         return None
     return found if isinstance(found, dict) else None
 

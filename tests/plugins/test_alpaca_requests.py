@@ -34,6 +34,7 @@ ORDER = {
     "id": "5c3b", "client_order_id": "one", "symbol": "AAPL", "side": "buy", "qty": "10", "status": "accepted",
     "submitted_at": "2024-03-05T15:00:00.123456789Z", "type": "market", "time_in_force": "day", "filled_qty": "0",
 }  # fmt: skip
+BOTTOMLESS = "[" * 20_000
 NOT_FOUND = says(404, {"code": 40410000, "message": "order not found for one"})
 TAKEN = says(422, {"code": 40010001, "message": "client_order_id must be unique"})
 
@@ -112,6 +113,7 @@ def test_at_night_what_took_too_long_is_asked_for_again(script: Script, patience
         says(503, ""),
         says(504, "<html>504 Gateway Time-out</html>"),
         says(200, "<html>Alpaca</html>"),
+        says(200, BOTTOMLESS),
         says(302, "moved", Location="/nowhere"),
         breaks_off,
         hangs_up,
@@ -229,6 +231,8 @@ def test_a_stop_order_has_its_price(script: Script, patience: Patience) -> None:
         says(408, {"message": "request timeout"}),
         says(302, "moved", Location="/nowhere"),
         says(200, "<html>Alpaca</html>"),
+        says(200, BOTTOMLESS),
+        says(503, BOTTOMLESS),
         says(200, ""),
         says(200, [1]),
         says(200, {"id": "5c3b"}),
@@ -292,6 +296,7 @@ def test_what_the_broker_certainly_refused_does_not_exist(
 UNCLEAR = [
     says(429, {"code": 42910000, "message": "too many requests."}),
     says(403, "<html>Access denied</html>"),
+    says(403, BOTTOMLESS),
     says(422, {"code": 49900000, "message": "something new"}),
     says(400, {"message": "bad request"}),
 ]

@@ -182,7 +182,8 @@ def test_refusals_have_alpacas_status_code_and_message(start: Start) -> None:
         answer = desk.order(**change)
         assert (answer.status_code, answer.json()) == (status, {"code": code, "message": message}), change
     assert desk.get("/v2/orders", status="all") == []
-    assert desk.call("POST", "/v2/orders", data="{").status_code == 400
+    for body in ("{", "[" * 20_000, "[]"):
+        assert desk.call("POST", "/v2/orders", data=body).status_code == 400
 
 
 def test_the_official_client_raises_with_the_code(start: Start) -> None:

@@ -176,6 +176,10 @@ def test_errors_have_alpacas_codes(start: Start) -> None:
             assert socket.ask(message)[0]["code"] == code
             socket.ends()
     with opened(desk) as socket:
+        socket.hear()
+        socket.connection.send("[" * 20_000)
+        assert socket.hear()[0]["code"] == 400
+    with opened(desk) as socket:
         subscribed(socket, bars=["AAPL"])
         assert socket.ask(AUTH)[0]["code"] == 403
         assert socket.ask({"action": "dance"})[0]["code"] == 400

@@ -7,11 +7,11 @@ its id, does not know it; 5xx, and no answer at all, leave the fate unknown.
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+from autotrader.plugins.alpaca.wire import parsed
 from autotrader.secrets import redact
 
 Meaning = Literal[
@@ -96,7 +96,7 @@ def may_pass(answer: Answered) -> bool:
 def answered(status: int, body: str, reset: float | None = None) -> Answered:
     """An error as it came; a body that is no JSON becomes one short line."""
     try:
-        read: Any = json.loads(body)
+        read: Any = parsed(body)
     except ValueError:
         read = None
     if isinstance(read, dict):

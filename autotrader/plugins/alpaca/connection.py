@@ -25,6 +25,7 @@ from autotrader import logs
 from autotrader.clock import Clock
 from autotrader.plugins.alpaca.answers import Answered, Unanswered, answered, may_pass
 from autotrader.plugins.alpaca.endpoints import Endpoints, endpoints
+from autotrader.plugins.alpaca.wire import parsed
 from autotrader.secrets import Credentials
 from autotrader.settings import Alpaca
 
@@ -219,6 +220,7 @@ class Connection:
             raise
         if 300 <= response.status_code < 400:  # the client would read the body as an answer
             raise TooManyRedirects(f"redirected to {response.headers.get('Location', 'nowhere')}")
+        response.json = lambda: parsed(response.content)
 
 
 def _trouble(error: BaseException) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
@@ -11,6 +10,7 @@ from typing import Any
 from autotrader.clock import NEW_YORK, Calendar, Clock
 from autotrader.market.feed import StreamedBar
 from autotrader.plugins.alpaca.stream import USUAL, Pace, Stream, StreamError
+from autotrader.plugins.alpaca.wire import parsed
 from autotrader.secrets import Credentials
 
 log = logging.getLogger("autotrader.alpaca")
@@ -64,7 +64,7 @@ class MinuteBars(Stream):
         await self._attend(socket)
 
     async def _expect(self, socket: Any, word: str) -> None:
-        message = json.loads(await socket.recv())
+        message = parsed(await socket.recv())
         for item in message if isinstance(message, list) else [message]:
             if item.get("T") == "success" and item.get("msg") == word:
                 return

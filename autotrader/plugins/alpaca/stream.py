@@ -22,6 +22,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from autotrader.clock import Clock
+from autotrader.plugins.alpaca.wire import parsed
 from autotrader.secrets import redact
 
 log = logging.getLogger("autotrader.alpaca")
@@ -275,7 +276,7 @@ class Stream(ABC):
 def _messages(frame: str | bytes) -> Sequence[Any]:
     """What a frame holds; text and binary frames alike hold JSON."""
     try:
-        read = json.loads(frame)
-    except (ValueError, RecursionError):
+        read = parsed(frame)
+    except ValueError:
         return [None]
     return read if isinstance(read, list) else [read]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
 from autotrader.clock import Clock
 from autotrader.plugins.alpaca.stream import USUAL, Pace, Stream, StreamError
+from autotrader.plugins.alpaca.wire import parsed
 from autotrader.secrets import Credentials
 
 _LISTEN = {"action": "listen", "data": {"streams": ["trade_updates"]}}
@@ -36,7 +36,7 @@ class TradeUpdates(Stream):
     async def _answer(self, socket: Any, stream: str) -> dict[str, Any]:
         """The data of the next frame of this stream."""
         while True:
-            message = json.loads(await socket.recv())
+            message = parsed(await socket.recv())
             if not isinstance(message, dict):
                 continue
             data = message.get("data")

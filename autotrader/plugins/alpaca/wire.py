@@ -12,6 +12,8 @@ from datetime import UTC, date, datetime, time
 from decimal import ROUND_UP, Decimal, InvalidOperation
 from typing import Any, cast
 
+from pydantic_core import from_json
+
 from autotrader.clock import NEW_YORK
 from autotrader.market.broker import (
     BrokerAccount,
@@ -29,6 +31,16 @@ from autotrader.market.broker import (
 log = logging.getLogger("autotrader.alpaca")
 
 Row = Mapping[str, Any]
+
+
+def parsed(text: str | bytes) -> Any:
+    """What a body or a frame holds. ValueError where it is no JSON, or nested by hundreds.
+
+    The standard library reads with Python's own stack: brackets enough to fill it raise RecursionError, and whatever
+    is finalized meanwhile fails as well.
+    """
+    return from_json(text)
+
 
 # "replaced" ends an order, another one stands in its place; what is not listed here is not final.
 _STATUS: Mapping[str, OrderStatus] = {
