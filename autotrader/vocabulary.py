@@ -35,6 +35,7 @@ class IndicatorKind:
     parameters: the keys a declaration of this kind may set (without `kind` and `symbol`), with their defaults;
                 None: it must be given.
     reads:      "bars" (high, low, close) or "of" (one series).
+    range:      the values it can take, both ends included; None: any.
     warmup:     how many bars before the first value, the bar itself not counted, from the declaration; what `of`
                 needs is added by the caller.
     memory:     how many bars until a value no longer depends on where the series began, to within 1e-3 of its scale.
@@ -47,6 +48,7 @@ class IndicatorKind:
     unit: str | None
     warmup: Callable[[Indicator], int]
     memory: Callable[[Indicator], int]
+    range: tuple[float, float] | None = None
 
 
 def _window(spec: Indicator) -> int:
@@ -66,8 +68,9 @@ def _kind(
     reads: str = "of",
     unit: str | None = None,
     memory: Callable[[Indicator], int] | None = None,
+    range: tuple[float, float] | None = None,
 ) -> IndicatorKind:
-    return IndicatorKind(name, doc, parameters, reads, unit, warmup, memory or warmup)
+    return IndicatorKind(name, doc, parameters, reads, unit, warmup, memory or warmup, range)
 
 
 _OF_LENGTH: Mapping[str, float | str | None] = {"of": "close", "length": None}
@@ -85,6 +88,7 @@ INDICATOR_KINDS: Mapping[str, IndicatorKind] = {
             reads="bars",
             unit="score",
             memory=lambda s: s.length * 8,
+            range=(0, 100),
         ),
         _kind(
             "adx",
@@ -94,6 +98,7 @@ INDICATOR_KINDS: Mapping[str, IndicatorKind] = {
             reads="bars",
             unit="score",
             memory=lambda s: s.length * 14,
+            range=(0, 100),
         ),
         _kind(
             "atr",
@@ -135,6 +140,7 @@ INDICATOR_KINDS: Mapping[str, IndicatorKind] = {
             {"of": "close"},
             lambda _: 0,
             unit="ratio",
+            range=(0, 1),
         ),
     )
 }
@@ -315,7 +321,8 @@ def indicator_facts(indicators: Sequence[Indicator]) -> tuple[Fact, ...]:
     for spec in indicators:
         kind = INDICATOR_KINDS.get(spec.kind)
         doc = f"{kind.doc} ({spec.kind})" if kind else spec.kind
-        facts.append(Fact(spec.name, "number", doc, kind.unit if kind else None, None, True))
+        unit, ends = (kind.unit, kind.range) if kind else (None, None)
+        facts.append(Fact(spec.name, "number", doc, unit, ends, True))
     return tuple(facts)
 
 

@@ -1,15 +1,16 @@
-"""Checks of what expressions say: names, kinds, and words that are compared."""
+"""Checks of what expressions say: names, kinds, and the words and numbers that are compared."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from autotrader.core.rulebook import value_names
-from autotrader.rules.expression import Expression, Flaw, comparisons
+from autotrader.rules.document import Path
+from autotrader.rules.expression import Atom, Expression, Flaw, comparisons
 from autotrader.rules.facts import Fact
 from autotrader.rules.problems import allowed, suggest
-from autotrader.settings import NamedValues
+from autotrader.settings import BySide, NamedValues
 from autotrader.validation.context import Context, Written, param_sets, regimes
 from autotrader.vocabulary import known_at
 
@@ -120,3 +121,151 @@ def _comparisons(expression: Expression) -> Iterator[tuple[str, str, int, int]]:
             if isinstance(side, ast.Constant) and isinstance(side.value, str) and names:
                 end = side.end_col_offset or side.col_offset + 1
                 yield names[0], side.value, side.col_offset, end - side.col_offset
+
+
+# --- numbers ----------------------------------------------------------------------------------------------------
+
+_NO_END = 1e12  # a range that goes so far is one without an end
+
+Range = tuple[float, float]  # the least and the most
+Given = tuple[Path, float]  # a number of the configuration, and where it stands
+
+# operator -> whether it holds everywhere between the ends of both sides, and whether it does nowhere
+_EVERYWHERE: Mapping[str, tuple[Callable[[Range, Range], bool], Callable[[Range, Range], bool]]] = {
+    "<": (lambda a, b: a[1] < b[0], lambda a, b: a[0] >= b[1]),
+    "<=": (lambda a, b: a[1] <= b[0], lambda a, b: a[0] > b[1]),
+    ">": (lambda a, b: a[0] > b[1], lambda a, b: a[1] <= b[0]),
+    ">=": (lambda a, b: a[0] >= b[1], lambda a, b: a[1] < b[0]),
+}
+
+
+def compared_numbers(context: Context) -> None:
+    """A number compared with one that it is always beyond, or never reaches: the rule says nothing, or stops all."""
+    said: set[Path] = set()
+    ranges = {
+        stage.name: {fact.name: fact.range for fact in stage.facts.values() if fact.range is not None}
+        for stage in context.stages.values()
+    }
+    values = list(_values_by_side(context))
+    for written in context.written:
+        expression, known = written.expression, ranges.get(written.stage.name, {})
+        if expression is None or known.keys().isdisjoint(expression.reads):
+            continue
+        for atom in expression.atoms:
+            names = set(_names(atom.left)) | set(_names(atom.right))
+            others = sorted(names - known.keys())
+            if len(others) == len(names) or any(name in written.stage.facts for name in others):
+                continue
+            for given in _settings(context, written, others, values):
+                numbers = {name: (value, value) for name, (_, value) in given.items()}
+                holds = everywhere(atom, {name: numbers.get(name) or known[name] for name in names})
+                places = [path for path, _ in given.values()]
+                if holds is not None and said.isdisjoint(places):
+                    facts = {name: known[name] for name in sorted(names & known.keys())}
+                    _report_certain(context, written, atom, given, facts, holds=holds)
+                    said.update(places)
+
+
+def _report_certain(
+    context: Context,
+    written: Written,
+    atom: Atom,
+    given: Mapping[str, Given],
+    facts: Mapping[str, Range],
+    *,
+    holds: bool,
+) -> None:
+    """At the setting that makes it so, if it is one; else where the comparison begins."""
+    text = f"{atom.left_text} {atom.operator} {atom.right_text}"
+    when = " and ".join(f"{name} is {value:.10g}" for name, (_, value) in given.items())
+    spans = [
+        f"{name} is {low:g} or more" if high >= _NO_END else f"{name} is {low:g} to {high:,.10g}"
+        for name, (low, high) in facts.items()
+    ]
+    certain = f"is {'always' if holds else 'never'} true" + (f" when {when}" if when else "")
+    code = "always-true" if holds else "never-true"
+    path, flaw = written.path, None
+    if len(given) == 1:
+        ((path, _),) = given.values()
+    else:
+        flaw = Flaw(code, "", max(0, written.text.find(atom.left_text)), len(atom.left_text))
+    message = f"{written.label}: {text} {certain}: {' and '.join(spans)}"
+    context.report(path, code, message, flaw=flaw, severity="warning")
+
+
+def _settings(
+    context: Context, written: Written, names: Sequence[str], values: Sequence[Mapping[str, Given]]
+) -> Iterable[Mapping[str, Given]]:
+    """What these names are, which are no facts: once, or once for each strategy and side; nothing where one lacks."""
+    path, numbers = context.params_at(written)
+    common: dict[str, Given] = {name: ((*path, name), numbers[name]) for name in names if name in numbers}
+    if len(common) == len(names):
+        yield common
+        return
+    for of_side in values:
+        if all(name in common or name in of_side for name in names):
+            yield {name: common.get(name) or of_side[name] for name in names}
+
+
+def _values_by_side(context: Context) -> Iterator[Mapping[str, Given]]:
+    """The strategies' values, once for each enabled strategy and side."""
+    defaults = context.params.strategy_defaults.values
+    for strategy, block in context.params.strategies.items():
+        own = block.values
+        places: dict[str, Path] = {name: ("strategy_defaults", name) for name in defaults}
+        places |= {name: ("strategies", strategy, name) for name in own}
+        for side in block.directions or ("long", "short") if block.enabled else ():
+            numbers = {
+                name: getattr(value, side) if isinstance(value, BySide) else value
+                for name, value in {**defaults, **own}.items()
+            }
+            yield {name: (places[name], number) for name, number in numbers.items() if number is not None}
+
+
+def everywhere(atom: Atom, ranges: Mapping[str, Range]) -> bool | None:
+    """Whether a comparison holds wherever its numbers stand within their ranges; None: here and not there, or unsure.
+    """
+    left, right = _ends(atom.left, ranges), _ends(atom.right, ranges)
+    if left is None or right is None or atom.operator is None or atom.operator not in _EVERYWHERE:
+        return None
+    holds, fails = _EVERYWHERE[atom.operator]
+    return True if holds(left, right) else False if fails(left, right) else None
+
+
+def _names(node: ast.expr | None) -> Iterator[str]:
+    """The names in a number, as far as `_ends` understands it."""
+    match node:
+        case ast.Name():
+            yield node.id
+        case ast.UnaryOp():
+            yield from _names(node.operand)
+        case ast.BinOp():
+            yield from _names(node.left)
+            yield from _names(node.right)
+        case ast.Call(args=[argument]):
+            yield from _names(argument)
+
+
+def _ends(node: ast.expr | None, ranges: Mapping[str, Range]) -> Range | None:
+    """The least and the most of a number; None where that takes more than signs, sums and amounts."""
+    match node:
+        case ast.Name():
+            return ranges.get(node.id)
+        case ast.Constant(value=int() | float() as value):
+            return value, value
+        case ast.UnaryOp(op=ast.USub()):
+            operand = _ends(node.operand, ranges)
+            return None if operand is None else (-operand[1], -operand[0])
+        case ast.BinOp(op=ast.Add() | ast.Sub()):
+            left, right = _ends(node.left, ranges), _ends(node.right, ranges)
+            if left is None or right is None:
+                return None
+            low, high = right if isinstance(node.op, ast.Add) else (-right[1], -right[0])
+            return left[0] + low, left[1] + high
+        case ast.Call(func=ast.Name(id="abs"), args=[argument]):
+            inner = _ends(argument, ranges)
+            if inner is None:
+                return None
+            low = 0.0 if inner[0] <= 0 <= inner[1] else min(map(abs, inner))
+            return low, max(map(abs, inner))
+    return None

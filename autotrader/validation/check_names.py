@@ -128,3 +128,17 @@ def large_percents(context: Context) -> None:
             if name.endswith("_pct") and largest > 1:
                 message = f"{name} is {largest:g}, that is {largest * 100:.10g}%; did you mean {largest:g}%?"
                 context.report((*path, name), "large-percent", message, severity="warning")
+
+
+def negative_values(context: Context) -> None:
+    """Rules give a limit its sign: one that has a minus already means the opposite."""
+    blocks = [*_value_blocks(context), *((path, given) for path, given, _ in param_sets(context.params))]
+    for path, given in blocks:
+        for name, value in given.items():
+            sides = [value.long, value.short] if isinstance(value, BySide) else [value]
+            least = min((side for side in sides if side is not None), default=0.0)
+            limits = name.startswith("max_") or (name.endswith(("_pct", "_mult")) and not name.startswith("min_"))
+            if limits and least < 0:
+                written = f"{least * 100:.10g}%" if name.endswith("_pct") else f"{least:.10g}"
+                message = f"{name} is {written}; did you mean {written[1:]}? The rules give it its sign"
+                context.report((*path, name), "negative-value", message, severity="warning")

@@ -271,6 +271,25 @@ def hidden_stops(context: Context) -> None:
             context.report(("strategies", name, "sl_atr_mult"), "hidden-stop", message, severity="warning")
 
 
+def failing_exits(context: Context) -> None:
+    """Where an exit rule fails, the rules after it are not asked: a position could only leave by its stop."""
+    rules = context.params.exit.rules
+    expressions = {written.path: written.expression for written in context.written}
+    for index, rule in enumerate(rules[:-1]):
+        expression = expressions.get(("exit", "rules", index, "when"))
+        if rule.on_missing != "fail" or expression is None:
+            continue
+        facts = context.stages["exit"].facts
+        unknown = [name for name in expression.names
+                   if name in OPTIONAL_VALUES or ((fact := facts.get(name)) is not None and fact.nullable)]  # fmt: skip
+        if unknown:
+            message = (
+                f'exit rule "{rule.name}" fails where {" or ".join(unknown)} is unknown, and then none of the rules '
+                "below it leaves; say skip, or put it last"
+            )
+            context.report(("exit", "rules", index, "on_missing"), "failing-exit", message, severity="warning")
+
+
 _ORDINARY_ATR = 0.03  # of the price; about a third of S&P 500 stocks in a nervous month
 
 

@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING
 
 from autotrader.rules.document import Document
 from autotrader.settings import StrategyParams
-from autotrader.validation.check_expressions import compared_words, expressions
+from autotrader.validation.check_expressions import compared_numbers, compared_words, expressions
 from autotrader.validation.check_indicators import history, indicators, missing_indicators
 from autotrader.validation.check_names import (
     indicator_names,
     large_percents,
     misspelt_declarations,
     names_defined_twice,
+    negative_values,
     rule_names,
     unused,
 )
-from autotrader.validation.check_strategies import groups, hidden_stops, plugins, values, weights
+from autotrader.validation.check_strategies import failing_exits, groups, hidden_stops, plugins, values, weights
 from autotrader.validation.check_times import times
 from autotrader.validation.context import Checked, Context, gather
 
@@ -31,10 +32,12 @@ CHECKS: tuple[Callable[[Context], None], ...] = (
     misspelt_declarations,
     expressions,
     compared_words,
+    compared_numbers,
     names_defined_twice,
     indicator_names,
     rule_names,
     large_percents,
+    negative_values,
     missing_indicators,
     history,
     groups,
@@ -42,6 +45,7 @@ CHECKS: tuple[Callable[[Context], None], ...] = (
     values,
     unused,
     hidden_stops,
+    failing_exits,
     times,
 )
 

@@ -50,11 +50,14 @@ CODES: Mapping[str, str] = {
     "wrong-arguments": "A function is given too few, too many or unfit arguments.",
     "wrong-kind": "A number stands where a condition is needed, or the other way round, or text with a number.",
     "unknown-value": "A fact is compared with a word that it can never be.",
+    "always-true": "A number is compared with one that it is always beyond (warning).",
+    "never-true": "A number is compared with one that it never reaches (warning).",
     # names
     "name-defined-twice": "A name means two things: a fact, a parameter, a strategy's value or an indicator.",
     "misspelt-name": "Nothing reads a declared name, but a name very much like it is asked for.",
     "duplicate-rule": "Two rules of a set have the same name.",
     "large-percent": "A value that is a share by its name is above 100% (warning).",
+    "negative-value": "A share, a multiple or a limit by its name is below zero (warning).",
     "unused-parameter": "No rule reads a parameter or a strategy's value (warning).",
     # indicators and history
     "indicator-order": "An indicator reads itself, or one that is declared below it.",
@@ -72,6 +75,7 @@ CODES: Mapping[str, str] = {
     "weights-sum": "Weights do not add up to 1, or shares of equity to more than 1.",
     "missing-value": "A rule needs a value that a strategy does not have.",
     "hidden-stop": "A strategy's stop often lies behind the emergency stop, where it never decides (warning).",
+    "failing-exit": "An exit rule that fails on something often unknown stands before others (warning).",
     # times
     "time-order": "Two times of the day are in the wrong order.",
     "time-outside": "A time is outside the session.",

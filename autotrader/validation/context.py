@@ -151,14 +151,14 @@ class Context:
 
     def nearest(self, name: str, written: Written) -> str | None:
         """What a name was most likely meant to be, of all that its place knows."""
-        return suggest(name, [*written.stage.facts, *value_names(self.params), *self.params_at(written)])
+        return suggest(name, [*written.stage.facts, *value_names(self.params), *self.params_at(written)[1]])
 
-    def params_at(self, written: Written) -> Mapping[str, float]:
-        """The parameters of the set that the expression belongs to."""
+    def params_at(self, written: Written) -> tuple[Path, Mapping[str, float]]:
+        """The parameters of the set that the expression belongs to, and where they stand."""
         for path, given, stages in param_sets(self.params):
             if written.stage.name in stages and written.path[: len(path) - 1] == path[:-1]:
-                return given
-        return {}
+                return path, given
+        return (), {}
 
     def series(self, strategy: str) -> set[str]:
         """The price fields and indicators that a strategy may read."""
