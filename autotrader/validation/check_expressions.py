@@ -141,7 +141,6 @@ _EVERYWHERE: Mapping[str, tuple[Callable[[Range, Range], bool], Callable[[Range,
 
 def compared_numbers(context: Context) -> None:
     """A number compared with one that it is always beyond, or never reaches: the rule says nothing, or stops all."""
-    said: set[Path] = set()
     ranges = {
         stage.name: {fact.name: fact.range for fact in stage.facts.values() if fact.range is not None}
         for stage in context.stages.values()
@@ -160,10 +159,9 @@ def compared_numbers(context: Context) -> None:
                 numbers = {name: (value, value) for name, (_, value) in given.items()}
                 holds = everywhere(atom, {name: numbers.get(name) or known[name] for name in names})
                 places = [path for path, _ in given.values()]
-                if holds is not None and said.isdisjoint(places):
+                if holds is not None and not any(map(context.is_told, places)):
                     facts = {name: known[name] for name in sorted(names & known.keys())}
                     _report_certain(context, written, atom, given, facts, holds=holds)
-                    said.update(places)
 
 
 def _report_certain(

@@ -99,6 +99,11 @@ class Context:
         problem = self.document.problem(place, code, message, offset=offset, length=length, key=key, severity=severity)
         self.checked.problems.append(problem)
 
+    def is_told(self, path: Path) -> bool:
+        """Whether a finding stands at this value already."""
+        place = self.document.span(self.origin(path))
+        return any((other.line, other.column) == (place.line, place.column) for other in self.checked.problems)
+
     def is_mended(self, path: Path) -> bool:
         """Whether what stands there is not the author's."""
         return self._is_mended(self.origin(path), sums=False)
