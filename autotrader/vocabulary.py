@@ -233,7 +233,8 @@ _CONFIRMATION = (
 _LIMITS = (
     _number("equity", "usd", "Cash plus the value of all positions.", -_MOST, _MOST),
     _number("day_return", "ratio", "Equity over equity at the previous close, minus 1; open profit included.", -1, 10),
-    _number("worst_drawdown", "ratio", "Largest fall from a peak since a person's last reset, 0 to 1.", 0, 1),
+    _number("worst_drawdown", "ratio", "Largest fall from a peak, as seen at closes and at entry times, since a reset.",
+            0, 1),
     _number("buying_power", "usd", "What may still be spent.", 0, _MOST),
     _number("open_positions", "count", "Positions open or pending.", 0, 10_000),
     _number("open_long", "count", "Long positions open or pending.", 0, 10_000),

@@ -24,8 +24,8 @@ ASSUMPTIONS = (
     "comes first. An exit is filled at the first price on the way at which its rule leaves, at the open where it gaps.",
     "The pre-market price and the price that confirms an entry are the session's open; all entries are filled there.",
     "for_bars counts as 1: one point of the path is enough. The best price is taken from points that are over.",
-    "An order is filled as a whole; its size moves no price. Every stock can be borrowed. The protective stop is not "
-    "modelled.",
+    "The protective stop is filled at its own price where the way to a point meets it, at an open beyond it.",
+    "An order is filled as a whole; its size moves no price. Every stock can be borrowed.",
     "No interest on cash, no dividends: longs do not receive them, shorts do not pay them.",
     "What is open at the end stays open and is valued at its last close. The drawdown limit is never reset.",
 )

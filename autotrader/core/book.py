@@ -186,6 +186,10 @@ class Book:
             case ev.Charged():
                 self._held(event.symbol, "a charge").costs += event.amount
                 self.cash -= event.amount
+            case ev.DrawdownSeen():
+                if not math.isfinite(event.equity):
+                    raise BookError(f"a drawdown to an equity of {event.equity}")
+                self.worst_drawdown = max(self.worst_drawdown, self.drawdown(event.equity))
             case ev.DrawdownReset():
                 self.worst_drawdown = 0.0
                 if self.equity_history:  # before the first close the peak is the cash at the start, and stays

@@ -150,6 +150,15 @@ class SessionClosed:
     equity: float
 
 
+@dataclass(frozen=True, slots=True)
+class DrawdownSeen:
+    """Within a session, when entries were due, the equity stood further below its peak than it had since the reset."""
+
+    at: datetime
+    session: date
+    equity: float
+
+
 StageStatus = Literal["done", "late", "skipped"]
 
 
@@ -306,11 +315,11 @@ class Alerted:
 
 Event = (
     SessionOpened | Ordered | Leaving | Revived | Filled | OrderEnded | Marked | Split | Charged | SessionClosed
-    | StageDone | StageFailed | DrawdownReset | Difference | Resolved | Corrected | Paused | Resumed | Flattened
-    | ConfigAdopted | Asked | Alerted
+    | DrawdownSeen | StageDone | StageFailed | DrawdownReset | Difference | Resolved | Corrected | Paused | Resumed
+    | Flattened | ConfigAdopted | Asked | Alerted
 )  # fmt: skip
 EVENTS: tuple[type[Event], ...] = (
     SessionOpened, Ordered, Leaving, Revived, Filled, OrderEnded, Marked, Split, Charged, SessionClosed,
-    StageDone, StageFailed, DrawdownReset, Difference, Resolved, Corrected, Paused, Resumed, Flattened,
+    DrawdownSeen, StageDone, StageFailed, DrawdownReset, Difference, Resolved, Corrected, Paused, Resumed, Flattened,
     ConfigAdopted, Asked, Alerted,
 )  # fmt: skip

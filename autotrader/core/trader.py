@@ -174,6 +174,7 @@ class Trader:
         if self._plan is None or not self._alive:
             return step
         plan = self._plan
+        self._see_drawdown(step, at)
         moment = Moment(group, minute, plan.regime, plan.result_age, plan.config_hash)
         rulebook = self._rulebooks[plan.config_hash]
         intents, step.outcomes = enter(moment, self._alive, self.book, quotes, self.prices, rulebook)
@@ -195,6 +196,15 @@ class Trader:
         if gone:
             self._alive = [item for item in self._alive if item.candidate.symbol not in gone]
         return step
+
+    def _see_drawdown(self, step: Step, at: datetime) -> None:
+        """A drawdown that entries were judged by is remembered, though the equity has come back by the close."""
+        assert self.book.session is not None
+        equity = self.book.equity(self.prices)
+        if self.book.drawdown(equity) > self.book.worst_drawdown:
+            seen = ev.DrawdownSeen(at, self.book.session, equity)
+            self.book.apply(seen)
+            step.events.append(seen)
 
     def _told(self, outcomes: Sequence[Outcome], quotes: Mapping[str, Quote], config_hash: str) -> Iterator[Judged]:
         """Every decision about candidates, for the record."""
@@ -274,8 +284,9 @@ class Trader:
         return step
 
     def point(self, at: datetime, symbol: str, bar: Bar, previous: float | None = None) -> tuple[Step, float]:
-        """One point of a daily path and the price at which a rule leaves, if one does, on the way there.
+        """One point of a daily path and the price at which the position is left, if it is, on the way there.
 
+        By a rule, or by its protective stop where that lies before it: at the stop's price, or at an open beyond it.
         previous: the price of the point before; None: the session's first. for_bars counts as 1.
         """
         step = Step()
@@ -294,6 +305,15 @@ class Trader:
             price = first_exit(previous, price, leaves_at)
             row = facts(held, fixed, day, Bar.point(price, bar.minute, bar.to_close))
             verdict = rules.first(row)
+        stop = self._protective_price(held)
+        if stop is not None and held.leaving is None and held.sign * (price - stop) <= 0:
+            if previous is not None:
+                price = stop if held.sign * (previous - stop) > 0 else previous
+            self.prices[symbol] = price
+            held.bars_held += 1
+            held.mark(price, price)
+            self._leave(step, at, held, *_PROTECTIVE)
+            return step, price
         self.prices[symbol] = price
         self._judge(step, at, held, watch, price, price, row, verdict, True)
         return step, price
@@ -311,6 +331,9 @@ class Trader:
         rules = engine.rules(held, on_path=True)
         prices = [price for _, price in path]
         low, high = min(prices), max(prices)
+        stop = self._protective_price(held)
+        if stop is not None and (low <= stop if held.sign > 0 else high >= stop):
+            return False
         least, most = between(held, day, low, high, minutes)
         unknowns = self._observer.unknowns
         index = rules.first_between(MOVING, alike=unknowns)(fixed, least, most)

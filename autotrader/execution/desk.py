@@ -132,7 +132,7 @@ class Desk:
             return []
         self.orders.forget_retries()
         step = self.trader.group_due(self._clock.now(), group, minute, quotes)
-        self.record(step.judged, recorded_at)
+        self._record(step, recorded_at)
         self.orders.send(step.orders, self._stage(f"enter:{group}", "", status))
         return step.outcomes
 
@@ -291,10 +291,11 @@ class Desk:
             f"see `autotrader explain {item.symbol}`; to have it go on, let the rule say on_missing: skip",
         )  # fmt: skip
 
-    def _record(self, step: Step) -> None:
+    def _record(self, step: Step, at: datetime | None = None) -> None:
+        """at: of its decisions, where that is not now."""
         for event in step.events:
             self.journal.append(event)
-        self.record(step.judged)
+        self.record(step.judged, at)
 
     def _stage(self, stage: str, detail: str, status: ev.StageStatus, file: str = "") -> ev.StageDone:
         session = self.trader.book.session

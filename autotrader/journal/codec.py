@@ -50,6 +50,7 @@ _IDENTITY: dict[type[Any], tuple[str, ...]] = {
     ev.Split: ("session", "symbol"),
     ev.Charged: ("session", "symbol"),
     ev.SessionClosed: ("session",),
+    ev.DrawdownSeen: ("at", "equity"),
     ev.StageDone: ("session", "stage", "file"),  # one whose file was lost is carried out again
     ev.StageFailed: ("session", "stage", "at"),
     ev.DrawdownReset: ("at",),

@@ -158,6 +158,10 @@ def backtest(
                 continue
             item = held[row]
             price[row] = at
+            resting = protective(item)  # within a session the emergency stops come before it
+            if at >= resting if item.short else at <= resting:
+                leave(row, at, "protective_stop")
+                continue
             reason = why_leave(item, at, day, rsi[row, day - 1], pct_b[row, day - 1])
             if reason:
                 leave(row, at, reason)
@@ -366,7 +370,8 @@ def enter(account, waiting, at_open, day, opened, sectors, fill, max_drawdown): 
     equity = account.equity()
     gross = sum(item.quantity * price[row] for row, item in held.items())
     drop = equity / account.closes[-1] - 1 if account.closes else 0.0
-    worst = max(account.worst, 1 - equity / account.peak)
+    if waiting:  # a fall that was seen is not forgotten at the close
+        account.worst = max(account.worst, 1 - equity / account.peak)
     later = [item.rank for item in waiting if item.strategy not in AT_OPEN] if at_open else []
     taken = {row: (item.strategy, item.short, sectors[row], item.quantity * price[row]) for row, item in held.items()}
     orders = []
@@ -390,7 +395,7 @@ def enter(account, waiting, at_open, day, opened, sectors, fill, max_drawdown): 
             continue
         if opened + len(orders) + better >= 3:
             continue
-        if drop <= -0.02 or worst >= max_drawdown:
+        if drop <= -0.02 or account.worst >= max_drawdown:
             continue
         if math.isnan(item.open):
             continue
@@ -446,6 +451,13 @@ def why_leave(item: Holding, price: float, day: int, rsi: float, pct_b: float) -
     if day - item.day >= HOLD[strategy]:
         return "time_exit"
     return ""
+
+
+def protective(item: Holding) -> float:
+    """The price of the stop that rests at the broker, to the cent toward the market."""
+    distance = max(1.25 * 0.10 * item.entry, 1.25 * item.stop)
+    exact = Decimal(repr(round(item.entry + distance if item.short else item.entry - distance, 8)))
+    return float(exact.quantize(Decimal("0.01"), ROUND_FLOOR if item.short else ROUND_CEILING))
 
 
 def path(bars: Bars, row: int, day: int, short: bool) -> tuple[float, float, float, float]:

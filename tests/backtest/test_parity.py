@@ -27,6 +27,7 @@ BUSY = (  # eager enough for a busy week of few symbols
     ("max_daily_entries: 3", "max_daily_entries: 6"),
     ("max_per_strategy: 2", "max_per_strategy: 5"),
 )  # fmt: skip
+NEAR_STOP = ("max(1.25 * emergency_immediate_pct * entry_price, 1.25 * stop_distance)", "0.025 * entry_price")
 
 
 def test_a_real_year_is_decided_and_traded_alike(real_data: Path, tmp_path: Path) -> None:
@@ -37,6 +38,18 @@ def test_a_real_year_is_decided_and_traded_alike(real_data: Path, tmp_path: Path
     assert first_difference(played, tested) is None
     assert len(played.equity) == 253
     assert_that_much_happened(played, 60)
+
+
+def test_protective_stops_within_the_rules_are_met_on_the_way_in_both(real_data: Path, tmp_path: Path) -> None:
+    configuration = configure(tmp_path, ALL_HISTORY, *BUSY, NEAR_STOP)
+    panel, universe = every(*real_market(real_data, BARS_FROM, LAST), 12)
+    first, last = date(2020, 2, 18), date(2020, 4, 17)
+    played = play_demo(configuration, panel, universe, first, last, tmp_path / "demo")
+    tested = play_backtest(configuration, panel, universe, first, last)
+    assert first_difference(played, tested) is None
+    rules = Counter(trade[9] for trade in tested.trades)
+    assert rules["protective_stop"] > 10
+    assert len(rules) >= 3
 
 
 @pytest.mark.parametrize("tick", [0, 3])
@@ -79,8 +92,7 @@ def test_a_month_of_minutes_with_holes_is_decided_and_traded_alike(real_data: Pa
     panel, universe = every(*real_market(real_data, date(2017, 9, 1), last), 12)
     path = tmp_path / "minutes.parquet"
     write_minutes(path, panel, first, last)
-    near = ("max(1.25 * emergency_immediate_pct * entry_price, 1.25 * stop_distance)", "0.025 * entry_price")
-    configuration = configure(tmp_path, ALL_HISTORY, *BUSY, near)
+    configuration = configure(tmp_path, ALL_HISTORY, *BUSY, NEAR_STOP)
     played = play_demo(configuration, panel, universe, first, last, tmp_path / "demo", path)
     tested = play_backtest(configuration, panel, universe, first, last, path)
     assert first_difference(played, tested) is None

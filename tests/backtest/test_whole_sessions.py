@@ -17,7 +17,7 @@ from autotrader.core.trader import Trader
 from autotrader.market.feed import ShareSplit
 from autotrader.validation.load import Configuration
 
-from .test_parity import every
+from .test_parity import NEAR_STOP, every
 from .worlds import configure, real_market, run
 
 
@@ -58,11 +58,14 @@ NO_LATCH = ("max_drawdown_pct: 15%", "max_drawdown_pct: 100%")
 Edits = tuple[tuple[str, str], ...]
 
 
-@pytest.mark.parametrize("tally", [True, False], ids=["with unknowns", "without"])
+@pytest.mark.parametrize(
+    ("tally", "edits"), [(True, ()), (False, ()), (False, (NEAR_STOP,))],
+    ids=["with unknowns", "without", "near stops"],
+)  # fmt: skip
 def test_a_path_judged_at_once_changes_nothing(
-    tmp_path: Path, real_data: Path, settled: list[bool], monkeypatch: pytest.MonkeyPatch, tally: bool
+    tmp_path: Path, real_data: Path, settled: list[bool], monkeypatch: pytest.MonkeyPatch, tally: bool, edits: Edits
 ) -> None:
-    configuration = configure(tmp_path, NO_LATCH)
+    configuration = configure(tmp_path, NO_LATCH, *edits)
     panel, universe = every(*real_market(real_data), 5)
     found = run(configuration, panel, universe=universe, costs=COSTS, tally=tally)
     assert len(found.trades) > 500

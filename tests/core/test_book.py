@@ -365,6 +365,7 @@ CONTRADICTIONS = {
     "a second live exit": ordered("new", "C", "exit", 1),
     "a mark of what is not held": ev.Marked(AT, day(1), "D", 1.0, 1.0, 1),
     "a charge for what is not held": ev.Charged(AT, day(1), "D", 1.0),
+    "a drawdown to nobody knows what": ev.DrawdownSeen(AT, day(1), math.nan),
     "a split of what is not held": ev.Split(AT, day(1), "D", 2, 1),
     "a split into nothing": ev.Split(AT, day(1), "A", 0, 1),
     "a session before the last": ev.SessionOpened(AT, day(0), 0),
@@ -423,6 +424,7 @@ ACTS = st.sampled_from(
         "correct",
         "close",
         "reset",
+        "see",
     ]
 )
 
@@ -478,6 +480,10 @@ def act(story: Story, name: str, draw: Any) -> None:
     elif name == "close":
         story.close(book.equity({}))
         story.session()
+    elif name == "see":
+        before = book.worst_drawdown
+        story.tell(ev.DrawdownSeen(story.at, day(story.number), book.equity({symbol: draw(PRICES)})))
+        assert book.worst_drawdown >= before
     elif name == "reset":
         story.tell(ev.DrawdownReset(story.at, day(story.number)))
 

@@ -254,6 +254,24 @@ def test_the_drawdown_stays_closed_after_a_recovery_until_a_person_resets_it() -
     assert floor.group("moo", A=100.0) == {"A": "entered"}
 
 
+def test_a_drawdown_that_kept_a_candidate_out_keeps_them_out_though_the_close_was_better() -> None:
+    floor = full(("A", "bb_squeeze", "long", None))
+    held = floor.book.positions["A"]
+    down, up = held.entry_price - 16_000 / held.quantity, held.entry_price
+    floor.trader.prices["A"] = down
+    floor.plan(candidate("B"))
+    step = floor.trader.group_due(floor.at(0), "moo", 0, prices(B=100.0))
+    assert step.outcomes[0].decisions[-1].matched == ("daily_loss", "drawdown")
+    seen = [event for event in step.events if isinstance(event, ev.DrawdownSeen)]
+    assert [round(floor.book.drawdown(event.equity), 2) for event in seen] == [0.16]
+    floor.trader.prices["A"] = up
+    floor.next()
+    floor.plan(candidate("B"))
+    step = floor.trader.group_due(floor.at(0), "moo", 0, prices(B=100.0))
+    assert [item.reason for item in step.outcomes] == ["drawdown"]
+    assert not step.events, "it has been seen"
+
+
 @pytest.mark.parametrize(
     ("shortable", "outcome"), [(True, "entered"), (False, "not_shortable"), (None, "not_shortable")]
 )

@@ -466,6 +466,36 @@ def test_on_a_path_a_gap_at_the_open_leaves_at_the_open() -> None:
     assert [order.rule for order in step.orders] == ["emergency_stop"]
 
 
+NEAR = ("max(1.25 * emergency_immediate_pct * entry_price, 1.25 * stop_distance)", "0.5 * atr_at_entry")
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_on_a_path_a_protective_stop_sells_at_its_price_where_it_comes_before_the_rules(side: str) -> None:
+    floor = held(side, NEAR)
+    assert not floor.trader.settled("A", [(0, 100.0), (130, at(side, -1.0))], 390)
+    point = Bar.point(at(side, -20.0), 130, 260)
+    step, price = floor.trader.point(floor.at(130), "A", point, at(side, 1.0))
+    assert price == at(side, -1.0)
+    assert [(order.rule, order.leg) for order in step.orders] == [("protective_stop", "exit")]
+    assert not step.judged, "no rule has decided"
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_on_a_path_an_open_beyond_the_protective_stop_is_what_it_gets(side: str) -> None:
+    floor = held(side)
+    step, price = floor.trader.point(floor.at(0), "A", Bar.point(at(side, -15.0), 0, 390), None)
+    assert price == at(side, -15.0)
+    assert [order.rule for order in step.orders] == ["protective_stop"]
+
+
+def test_on_a_path_a_rule_before_the_protective_stop_leaves_and_a_disabled_stop_does_nothing() -> None:
+    step, _ = held().trader.point(Floor().at(130), "A", Bar.point(70.0, 130, 260), 100.0)
+    assert [order.rule for order in step.orders] == ["stop_loss"]
+    floor = held("long", NEAR, ("enabled: true\n    distance", "enabled: false\n    distance"))
+    step, _ = floor.trader.point(floor.at(130), "A", Bar.point(98.0, 130, 260), 100.0)
+    assert not step.orders
+
+
 def test_on_a_path_the_best_price_comes_from_completed_points_only() -> None:
     floor = held(strategy="regime_momentum", atr=2.0)
     steps = [(130, 99.0, 100.0), (260, 105.0, 99.0)]

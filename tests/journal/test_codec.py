@@ -30,6 +30,7 @@ ONE_OF_EACH: tuple[ev.Event, ...] = (
     ev.SessionClosed(AT, DAY, 99_999.99),
     ev.StageDone(AT, DAY, "enter:moo", "3 entries"),
     ev.DrawdownReset(AT, DAY),
+    ev.DrawdownSeen(AT, DAY, 84_999.5),
     ev.Ordered(AT, DAY, "t-3", "A", "pullback", "long", "stop", 10, None, "protective_stop", "protective_stop", "gtc",
                87.5),
     ev.Leaving(AT, DAY, "A", "stop_loss", "stop_loss"),
@@ -87,7 +88,8 @@ def test_a_key_is_what_makes_the_event_the_only_one() -> None:
     assert [codec.event_key(event) for event in ONE_OF_EACH] == [
         "SessionOpened:2024-07-01", "Ordered:t-1", "Ordered:t-2", "Filled:t-1:4", f"OrderEnded:t-1:{at}",
         f"Marked:A:{at}:5:1e-09:1e+300", "Split:2024-07-01:A", "Charged:2024-07-01:A", "SessionClosed:2024-07-01",
-        "StageDone:2024-07-01:enter:moo:", f"DrawdownReset:{at}", "Ordered:t-3", f"Leaving:A:{at}", f"Revived:t-1:{at}",
+        "StageDone:2024-07-01:enter:moo:", f"DrawdownReset:{at}",
+        f"DrawdownSeen:{at}:84999.5", "Ordered:t-3", f"Leaving:A:{at}", f"Revived:t-1:{at}",
         "StageDone:2024-07-01:gap_filter:2024-06-28_filtered.json sha256:00",
         f"StageFailed:2024-07-01:scan:{at}", f"Difference:position:A:{at}:0",
         f"Resolved:position:A:{at}", f"Corrected:A:{at}", f"Paused:{at}", f"Resumed:{at}", f"Flattened:{at}:False",
