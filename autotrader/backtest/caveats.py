@@ -99,6 +99,7 @@ def caveats(result: BacktestResult, *, invented: bool) -> list[str]:
     proxy = view.rulebook.params.regime.symbol
     if view.proxy == EQUAL_WEIGHT:
         said.append(f"No bars of {proxy} over the whole period: the regime is read from the {EQUAL_WEIGHT}.")
+    said += _impossible(panel, begin, end)
     said += _coverage(result, begin, end)
     said += _gaps(panel, begin, end)
     if result.misfits:
@@ -111,6 +112,20 @@ def caveats(result: BacktestResult, *, invented: bool) -> list[str]:
     if stale:
         said.append(f"Held to the end without a bar there, valued at the last known price: {_named(stale)}.")
     return said
+
+
+def _impossible(panel: Panel, begin: int, end: int) -> list[str]:
+    """Bars that cannot have been: prices that are none, a high or a low that another price is beyond."""
+    opens, high, low, close = (values[:, begin:end] for values in (panel.open, panel.high, panel.low, panel.close))
+    there = ~(np.isnan(opens) & np.isnan(high) & np.isnan(low) & np.isnan(close))
+    sound = (low > 0) & (low <= opens) & (opens <= high) & (high < np.inf) & (low <= close) & (close <= high)
+    rows, columns = np.nonzero(there & ~sound)
+    if not rows.size:
+        return []
+    bars = zip(rows.tolist(), columns.tolist(), strict=True)
+    named = [f"{panel.symbols[row]} ({panel.dates[begin + column]})" for row, column in bars]
+    return [f"{_count(len(named), 'daily bar')} that cannot have been (a price that is none, or one beyond the bar's "
+            f"own high or low), of which the open at most is played: {_named(named)}."]  # fmt: skip
 
 
 def _coverage(result: BacktestResult, begin: int, end: int) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,12 +12,12 @@ from functools import partial
 import numpy as np
 
 from autotrader.backtest.minutes import MinuteSession, MinuteSource, Misfit, misfit
-from autotrader.backtest.mornings import Mornings
+from autotrader.backtest.mornings import Mornings, first_prices
 from autotrader.backtest.statistics import Tally
 from autotrader.clock import NEW_YORK, Calendar
 from autotrader.core import events as ev
 from autotrader.core.book import Book, Trade
-from autotrader.core.daily_path import Path, daily_path, walk
+from autotrader.core.daily_path import DailyPath, daily_path, walk
 from autotrader.core.exits import Day
 from autotrader.core.gap_filter import Filtered, Quote, gap_filter
 from autotrader.core.panel import Array, Panel
@@ -167,6 +166,7 @@ class _Run:
         self._session = self._sessions[0]
         self._number = 0
         self._minutes = 390
+        self._paths: dict[tuple[str, Direction], DailyPath] = {}  # the session's, as far as they were asked for
         count = end - start
         self._equity, self._long, self._short = np.empty(count), np.empty(count), np.empty(count)
         self._entries: dict[str, tuple[Decision, ...]] = {}
@@ -200,6 +200,7 @@ class _Run:
             self._session, self._number = session, number + offset
             opens, closes = calendar.hours(session)
             self._minutes = (closes.hour - opens.hour) * 60 + closes.minute - opens.minute
+            self._paths.clear()
             trader.open_session(opens, session, self._number)
             if self._is_over(offset, [key for key, _ in groups]):
                 break
@@ -248,14 +249,16 @@ class _Run:
 
     def _first_prices(self, chosen: Sequence[Candidate]) -> dict[str, Quote]:
         """The candidates' first prices of the session, which stand for those before the open."""
-        opens, index, rows = self._test.panel.open, self._index, self._rows
+        rows = np.array([self._rows[item.symbol] for item in chosen], dtype=np.intp)
+        prices = first_prices(self._test.panel, rows, np.full(len(rows), self._index)).tolist()
+        opens = {item.symbol: price for item, price in zip(chosen, prices, strict=True)}
         splits = self._test.splits
         split = {item.symbol for item in splits if item.session == self._session} if splits else ()
         found = {}
         for item in chosen:
             symbol = item.symbol
             bars = self._bars_of.get(symbol)
-            price = opens.item(rows[symbol], index) if bars is None else float(bars.open[0])
+            price = opens[symbol] if bars is None else float(bars.open[0])
             if price == price:
                 found[symbol] = Quote(price, 0.0, 0.0, None if splits is None else symbol in split, True)
         return found
@@ -281,14 +284,14 @@ class _Run:
         )  # fmt: skip
         self._overnight = stage.play(self._overnight)
 
-    def _path(self, symbol: str, direction: Direction) -> Path:
-        panel, at = self._test.panel, (self._rows[symbol], self._index)
-        first = panel.open.item(at)
-        if math.isnan(first):
-            return ()
-        return daily_path(
-            self._minutes, direction, first, panel.high.item(at), panel.low.item(at), panel.close.item(at)
-        )
+    def _path(self, symbol: str, direction: Direction) -> DailyPath:
+        path = self._paths.get((symbol, direction))
+        if path is None:
+            panel, at = self._test.panel, (self._rows[symbol], self._index)
+            path = daily_path(self._minutes, direction, panel.open.item(at), panel.high.item(at), panel.low.item(at),
+                              panel.close.item(at))  # fmt: skip
+            self._paths[symbol, direction] = path
+        return path
 
     def _day_of(self, _config_hash: str, symbol: str) -> Day:
         return self._view.day(self._rows[symbol], self._index - 1, self._session, self._number)
@@ -356,13 +359,13 @@ class _Run:
             del self._entries[ordered.symbol]
 
     def _close(self, offset: int, at: datetime) -> None:
-        book, trader, closes, index = self._book, self._trader, self._test.panel.close, self._index
+        book, trader = self._book, self._trader
         long = short = 0.0
         for symbol, held in book.positions.items():
-            close = closes.item(self._rows[symbol], index)
-            if not math.isnan(close) and symbol not in self._bars_of:  # the last minute's has been taken
-                trader.prices[symbol] = close
-            value = held.quantity * trader.prices[symbol]
+            path = self._path(symbol, held.direction)
+            if path and symbol not in self._bars_of:  # the last minute's has been taken
+                trader.prices[symbol] = path[-1][1]
+            value = held.quantity * trader.prices.get(symbol, held.entry_price)
             if held.sign > 0:
                 long += value
             else:
@@ -422,11 +425,19 @@ def at_time(session: date, when: time) -> datetime:
 
 
 def _benchmark(panel: Panel, start: int, end: int, cash: float) -> Array:
-    """The universe in equal parts, rebalanced each session, from the close before the first session."""
+    """The universe in equal parts, rebalanced each session, from the close before the first session.
+
+    What a symbol did while it had no bar counts on its next one.
+    """
     closes = panel.close[:, start - 1 : end]
     with np.errstate(all="ignore"):
         ratios = closes[:, 1:] / closes[:, :-1]
-    known = np.isfinite(ratios)
+        known = (ratios > 0) & (ratios < np.inf)
+        holed = np.flatnonzero(~known.all(axis=1))
+        rows = closes[holed]
+        latest = np.maximum.accumulate(np.where(rows > 0, np.arange(rows.shape[1]), 0), axis=1)
+        ratios[holed] = rows[:, 1:] / np.take_along_axis(rows, latest, axis=1)[:, :-1]
+        known[holed] = (ratios[holed] > 0) & (ratios[holed] < np.inf)
     count = known.sum(axis=0)
     ratios.reshape(-1)[np.flatnonzero(~known)] = 0.0
     mean = np.where(count > 0, ratios.sum(axis=0) / np.maximum(count, 1), 1.0)

@@ -70,6 +70,8 @@ class Misfit:
 
 def misfit(bars: MinuteBars, session: date, daily_close: float) -> Misfit | None:
     """None where they fit, or where there is no daily bar to hold them against."""
+    if not daily_close > 0:
+        return None
     ratio = float(bars.close[-1]) / daily_close
     return Misfit(bars.symbol, session, ratio) if abs(math.log(ratio)) > _ANOTHER_BASIS else None
 
@@ -170,7 +172,7 @@ class MinuteSession:
                 following = self._next[symbol]
                 self._next[symbol] = following + 1
                 path = self.path_of(symbol, book.positions[symbol].direction)
-                if not path:
+                if following >= len(path):
                     break
                 previous = None if following == 0 else path[following - 1][1]
                 bar = Bar.point(path[following][1], minute, self.minutes - minute)

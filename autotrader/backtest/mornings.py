@@ -18,7 +18,7 @@ from autotrader.core.book import Book
 from autotrader.core.candidates import candidates
 from autotrader.core.entry import Exposure
 from autotrader.core.gap_filter import Filtered, Quote
-from autotrader.core.panel import Mask
+from autotrader.core.panel import Array, Mask, Panel
 from autotrader.core.ranking import Column, Ranking, SignalRanker
 from autotrader.core.strategy import Direction
 from autotrader.core.types import Candidate
@@ -66,7 +66,7 @@ class Mornings:
         self._signals = signals = ranking.signals.take(self._rows)
         panel, self._scan = view.panel, signals.session
         self._close = panel.close[signals.symbol, self._scan]
-        self._open = panel.open[signals.symbol, self._scan + 1]
+        self._open = first_prices(panel, signals.symbol, self._scan + 1)
         self._columns: dict[str, Column] = {}
         self._starts = np.searchsorted(self._scan, np.arange(panel.sessions + 1))  # of each scan, and where all end
         self._priced = np.bincount(self._scan, ~np.isnan(self._open), panel.sessions) > 0
@@ -241,6 +241,18 @@ class Mornings:
                 pairs = zip((symbols[row] for row in signals.symbol.tolist()), sessions, strict=True)
                 return _flags([pair in split for pair in pairs], is_known & (self._splits is not None))
         return self._ranker.columns([name], signals, view.panel, view.series, view.regimes)[name]
+
+
+def first_prices(panel: Panel, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> Array:
+    """The opens of these bars, USD; NaN where there is no whole bar, or no price in it.
+
+    What the rest of the bar says is not known yet, even where it cannot have been.
+    """
+    opens = panel.open[rows, columns]
+    with np.errstate(invalid="ignore"):
+        whole = ~np.isnan(panel.high[rows, columns] + panel.low[rows, columns] + panel.close[rows, columns])
+        known: Array = np.where(whole & (opens > 0) & (opens < np.inf), opens, np.nan)
+    return known
 
 
 def _flags(holds: Sequence[bool] | Mask, is_known: Mask) -> Column:

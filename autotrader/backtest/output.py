@@ -40,7 +40,8 @@ MEASURES = (
     Measure("cagr", "CAGR", "percent", "Return",
             "Compound annual growth: (1 + total return) ^ (252 / sessions) - 1."),
     Measure("benchmark_total_return", "Benchmark's total return", "percent", "Return",
-            "The universe in equal parts, rebalanced at each close, from the same cash, without costs."),
+            "The universe in equal parts, rebalanced at each close, from the same cash, without costs; a move across "
+            "missing bars counts on the next one."),
     Measure("benchmark_cagr", "Benchmark's CAGR", "percent", "Return",
             "As CAGR, of the benchmark."),
     Measure("volatility", "Volatility, annual", "percent", "Risk",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -77,8 +78,11 @@ def config_folder(home: Path, config: Path | None) -> Path:
     return PACKAGED_CONFIG
 
 
-def sound_configuration(folder: Path) -> Configuration:
-    """The configuration if it has no errors; else they are shown and the command ends with 1 (2: unreadable)."""
+def sound_configuration(folder: Path, *, tell_warnings: bool = False) -> Configuration:
+    """The configuration if it has no errors; else they are shown and the command ends with 1 (2: unreadable).
+
+    tell_warnings: each in a line on stderr.
+    """
     from autotrader.rules.problems import render_text
     from autotrader.validation.load import load_configuration
 
@@ -86,7 +90,30 @@ def sound_configuration(folder: Path) -> Configuration:
     if loaded.configuration is None:
         print_error(render_text(loaded.problems, loaded.sources))
         raise typer.Exit(loaded.exit_code())
+    for problem in loaded.problems if tell_warnings else ():
+        print_error(f"{problem.file}:{problem.line}: warning[{problem.code}] {problem.message}")
     return loaded.configuration
+
+
+def output_file(path: Path, option: str, inputs: Iterable[Path | None]) -> Path:
+    """Where a file is to be written, links followed. BadParameter where that would destroy something.
+
+    inputs: the files and folders that the command reads.
+    """
+    target = path.resolve()
+    if target.is_dir():
+        raise typer.BadParameter(f"{path} is a folder, a file is needed", param_hint=option)
+    if target.exists() and not target.is_file():
+        raise typer.BadParameter(f"{path} is a device, a file is needed", param_hint=option)
+    for given in filter(None, inputs):
+        source = given.resolve()
+        of_folder = source in target.parents and target.exists() and target.suffix in _READ
+        if target == source or of_folder:
+            raise typer.BadParameter(f"{path} is what the command reads; choose another name", param_hint=option)
+    return target
+
+
+_READ = frozenset({".parquet", ".csv", ".yaml"})  # what is read from a folder
 
 
 def print_error(text: str) -> None:

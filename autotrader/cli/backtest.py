@@ -17,6 +17,7 @@ from autotrader.cli.app import (
     config_folder,
     console,
     home_folder,
+    output_file,
     print_error,
     progress,
     sound_configuration,
@@ -50,12 +51,16 @@ def backtest(
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write trades, equity, metrics and rules as JSON.")
     ] = None,
-    cash: Annotated[float, typer.Option("--cash", min=1.0, help="Cash to begin with, USD.")] = 100_000.0,
+    cash: Annotated[float, typer.Option("--cash", min=1.0, max=1e12, help="Cash to begin with, USD.")] = 100_000.0,
     slippage: Annotated[
         float, typer.Option("--slippage", min=0.0, max=5_000.0, help="Slippage of each fill, in basis points.")
     ] = 0.0,
-    commission: Annotated[float, typer.Option("--commission", min=0.0, help="Commission, USD per order.")] = 0.0,
-    borrow: Annotated[float, typer.Option("--borrow", min=0.0, help="What shorts pay, as an annual ratio.")] = 0.01,
+    commission: Annotated[
+        float, typer.Option("--commission", min=0.0, max=1e6, help="Commission, USD per order.")
+    ] = 0.0,
+    borrow: Annotated[
+        float, typer.Option("--borrow", min=0.0, max=10.0, help="What shorts pay, as an annual ratio.")
+    ] = 0.01,
     feed: FeedName = None,
     seed: Annotated[
         int | None, typer.Option("--seed", help="Another seed, another market; default: as configured.")
@@ -72,13 +77,16 @@ def backtest(
     from autotrader.backtest.output import document, to_json
     from autotrader.backtest.run import Source, run_backtest
     from autotrader.batch.files import write_atomically
+    from autotrader.settings import inside
 
     started = time.monotonic()
     folder = home_folder(context, home)
-    configuration = sound_configuration(config_folder(folder, config))
-    for path in (report, json_file):
-        if path is not None and path.is_dir():
-            raise typer.BadParameter(f"{path} is a folder, a file is needed")
+    settings = config_folder(folder, config)
+    configuration = sound_configuration(settings, tell_warnings=True)
+    system = configuration.settings.system
+    read = (settings, data or inside(folder, system.feed.path), universe or inside(folder, system.universe))
+    report_to = None if report is None else output_file(report, "--report", read)
+    json_to = None if json_file is None else output_file(json_file, "--json", (*read, report_to))
     with progress("opening the data") as status:
 
         def tell(what: str) -> None:
@@ -90,22 +98,22 @@ def backtest(
             costs=Costs(slippage, commission, borrow), tell=tell,
         )  # fmt: skip
         content = document(run.result, feed=run.feed, invented=run.invented, notes=run.notes)
-        files: list[tuple[Path, bytes]] = []
-        if json_file is not None:
-            files.append((json_file, to_json(content)))
-        if report is not None:
+        files: list[tuple[Path | None, Path, bytes]] = []
+        if json_to is not None:
+            files.append((json_file, json_to, to_json(content)))
+        if report_to is not None:
             from autotrader.backtest.report import report as page
 
             tell("writing the report")
-            files.append((report, page(content, run.result)))
-        for path, made in files:
+            files.append((report, report_to, page(content, run.result)))
+        for named, path, made in files:
             try:
                 write_atomically(path, made)
             except OSError as error:
-                raise BacktestError(f"{path}: cannot be written: {error.strerror}") from error
+                raise BacktestError(f"{named}: cannot be written: {error.strerror}") from error
     _show(content)
-    for path, made in files:
-        console().print(f"written to {path} ({len(made) / 1e6:.1f} MB)")
+    for named, _, made in files:
+        console().print(f"written to {named} ({len(made) / 1e6:.1f} MB)")
     print_error(f"{time.monotonic() - started:.1f} s")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Container, Sequence
 from datetime import datetime, timedelta
 
@@ -9,9 +10,9 @@ from autotrader.core.exits import POINTS, Bar
 from autotrader.core.strategy import Direction
 from autotrader.core.trader import Step, Trader
 
-Path = Sequence[tuple[int, float]]  # (minute of the session, price); empty where the symbol has no bar
+DailyPath = Sequence[tuple[int, float]]  # (minute of the session, price), up to POINTS of them
 
-PathOf = Callable[[str, Direction], Path]
+PathOf = Callable[[str, Direction], DailyPath]
 Enter = Callable[[str], None]
 Leave = Callable[[datetime, str, Step, float], None]
 
@@ -73,7 +74,7 @@ def later_points(
     paths = {symbol: path_of(symbol, book.positions[symbol].direction) for symbol in held}
     for segment in range(1, POINTS):
         for symbol in held:
-            if symbol in book.positions and paths[symbol]:
+            if symbol in book.positions and segment < len(paths[symbol]):
                 (_, previous), point = paths[symbol][segment - 1], paths[symbol][segment]
                 _point(trader, opens, minutes, symbol, point, previous, leave)
 
@@ -93,8 +94,19 @@ def _point(
     leave(at, symbol, step, price)
 
 
-def daily_path(minutes: int, direction: Direction, open: float, high: float, low: float, close: float) -> Path:
-    """A daily bar as open, adverse extreme, favourable extreme, close, a third of the session apart."""
+def is_sound(open: float, high: float, low: float, close: float) -> bool:
+    """Whether there is a bar that can have been: real prices, the highest and the lowest of which are so."""
+    return 0.0 < low <= open <= high < math.inf and low <= close <= high
+
+
+def daily_path(minutes: int, direction: Direction, open: float, high: float, low: float, close: float) -> DailyPath:
+    """A daily bar as open, adverse extreme, favourable extreme, close, a third of the session apart; () for no bar.
+
+    Of one that cannot have been there is the open alone: that, nothing has contradicted yet.
+    """
+    if not is_sound(open, high, low, close):
+        whole = high == high and low == low and close == close
+        return ((0, open),) if whole and 0.0 < open < math.inf else ()
     adverse, favourable = (low, high) if direction == "long" else (high, low)
     third = minutes // 3
     return (0, open), (third, adverse), (2 * third, favourable), (minutes, close)

@@ -9,14 +9,17 @@ CENT = Decimal("0.01")
 
 
 def taker_price(price: float | Decimal, side: str, slippage_bps: float | Decimal = 0) -> Decimal:
-    """What a market order pays (side "buy") or gets ("sell"): slippage and rounding to 0.0001 USD go against it."""
+    """What a market order pays (side "buy") or gets ("sell"): slippage and rounding to 0.0001 USD go against it.
+
+    Nothing is sold for less than 0.0001 USD.
+    """
     exact = price if isinstance(price, Decimal) else Decimal(repr(price))
-    if not slippage_bps:
-        return exact.quantize(TICK, ROUND_CEILING if side == "buy" else ROUND_FLOOR)
-    slip = exact * Decimal(slippage_bps if isinstance(slippage_bps, Decimal) else repr(slippage_bps)) / 10_000
+    slip = Decimal(0)
+    if slippage_bps:
+        slip = exact * Decimal(slippage_bps if isinstance(slippage_bps, Decimal) else repr(slippage_bps)) / 10_000
     if side == "buy":
         return (exact + slip).quantize(TICK, ROUND_CEILING)
-    return (exact - slip).quantize(TICK, ROUND_FLOOR)
+    return max(TICK, (exact - slip).quantize(TICK, ROUND_FLOOR))
 
 
 def stop_tick(price: Decimal, side: str) -> Decimal:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
 from autotrader.clock import Calendar
+from autotrader.core.daily_path import DailyPath, daily_path
 from autotrader.core.gap_filter import Quote
 from autotrader.core.panel import FIELDS, Panel
 from autotrader.core.strategy import Direction
@@ -68,17 +69,13 @@ class DayBars:
         """The bars that start `minute` minutes after the open, by symbol."""
         return self._by_minute.get(minute, ())
 
-    def path(self, symbol: str, direction: Direction) -> tuple[tuple[int, float], ...]:
+    def path(self, symbol: str, direction: Direction) -> DailyPath:
         """The daily bar as (minute, price): open, adverse extreme, favourable extreme, close, a third of the day apart.
 
         Empty where the symbol has no daily bar. A half day's points lie at 0, 70, 140 and 210.
         """
         bar = self.daily.get(symbol)
-        if bar is None:
-            return ()
-        adverse, favourable = (bar.low, bar.high) if direction == "long" else (bar.high, bar.low)
-        third = self.minutes // 3
-        return (0, bar.open), (third, adverse), (2 * third, favourable), (self.minutes, bar.close)
+        return () if bar is None else daily_path(self.minutes, direction, bar.open, bar.high, bar.low, bar.close)
 
     @cached_property
     def _by_minute(self) -> Mapping[int, Sequence[tuple[str, MinuteBar]]]:
@@ -130,7 +127,7 @@ class Playback:
     def pre_market(self, session: date, symbols: Sequence[str]) -> dict[str, Quote]:
         """Before the open: the session's first price, of age and spread 0; nothing for a symbol without a bar."""
         day = self.day(session, symbols)
-        first = {symbol: bar.open for symbol, bar in day.daily.items()}
+        first = {symbol: bar.open for symbol, bar in day.daily.items() if 0 < bar.open < math.inf}
         if self.mode == "minutes":
             first = {symbol: float(bars.open[0]) for symbol, bars in day.bars.items()}
         split = {item.symbol for item in self.splits(session)}

@@ -237,3 +237,63 @@ def test_a_market_without_movement_overnight_and_a_price_at_the_stop(tmp_path: P
             assert trade.exit_price == pytest.approx(stop, abs=2e-4)
     assert at_open
     assert on_the_way
+
+
+# --- bars that cannot have been ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"close": math.nan}, {"open": 0.0}, {"open": -5.0}, {"high": math.inf}, {"close": math.inf}, {"open": math.inf},
+        {"high": 0.01}, {"close": 0.0}, {"low": 1e9}, {"low": -1.0, "volume": math.nan},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_bar_that_cannot_have_been_is_worth_its_open_at_most_and_is_said(
+    tmp_path: Path, damage: dict[str, float]
+) -> None:
+    panel = market(40, FIRST, LAST)
+    configuration = configure(tmp_path)
+    symbol, entered = held_somewhere(run(configuration, panel))
+    row, column = panel.symbols.index(symbol), int(np.searchsorted(panel.dates, np.datetime64(entered))) + 1
+    day = panel.dates[column].item()
+
+    def spoil(fields: dict[str, np.ndarray]) -> None:
+        for name, value in damage.items():
+            fields[name][row, column] = value
+
+    found = run(configuration, edited(panel, spoil))
+    trade = next(i.trade for i in found.trades if i.trade.symbol == symbol and i.trade.entered_at.date() == entered)
+    if trade.exited_at is not None and trade.exited_at.date() == day:
+        assert trade.exit_price == pytest.approx(panel.open[row, column], abs=1e-3)
+    assert np.isfinite(found.equity).all()
+    assert np.isfinite(found.benchmark).all()
+    assert any("cannot have been" in line and f"{symbol} ({day})" in line for line in told(found)["caveats"])
+    assert not any("cannot have been" in line for line in told(run(configuration, panel))["caveats"])
+
+
+def test_prices_below_the_tick_are_sold_for_a_tick(tmp_path: Path) -> None:
+    def shrink(fields: dict[str, np.ndarray]) -> None:
+        for name in MOVES:
+            fields[name] *= 1e-6
+
+    found = run(configure(tmp_path), edited(market(40, FIRST, LAST), shrink))
+    assert found.trades
+    assert min(item.trade.exit_price or 1.0 for item in found.trades) >= 0.0001
+
+
+def test_the_benchmark_takes_what_a_symbol_did_while_it_had_no_bar(tmp_path: Path) -> None:
+    closes = np.full((2, 40), 100.0)
+    closes[1, 20:] = 50.0
+    panel = from_closes(closes, FIRST)
+
+    def drop(fields: dict[str, np.ndarray]) -> None:
+        for name in FIELDS:
+            fields[name][1, 20] = math.nan
+            fields[name][0, :3] = math.nan  # begins later
+
+    whole, holed = run(configure(tmp_path), panel), run(configure(tmp_path), edited(panel, drop))
+    assert whole.benchmark[-1] == pytest.approx(75_000.0)
+    assert holed.benchmark[-1] == pytest.approx(75_000.0)
+    assert holed.benchmark[18] == pytest.approx(100_000.0)

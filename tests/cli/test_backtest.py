@@ -187,6 +187,14 @@ def test_symbols_without_bars_are_left_out_and_named(run: Run, market: tuple[Pat
         (["--universe", "strangers.csv"], 1, "no symbol of the universe has bars in the data"),
         (["--feed", "bloomberg"], 1, 'there is no plugin "bloomberg" in feeds'),
         (["--report", "."], 2, ". is a folder"),
+        (["--json", "text.txt", "--report", "text.txt"], 2, "is what the command reads"),
+        (["--json", "pipe"], 2, "pipe is a device"),
+        (["--universe", "strangers.csv", "--report", "strangers.csv"], 2, "is what the command reads"),
+        (["--universe", "strangers.csv", "--json", "link.csv"], 2, "is what the command reads"),
+        (["--data", ".", "--json", "old.parquet"], 2, "is what the command reads"),
+        (["--cash", "inf"], 2, "--cash"),
+        (["--commission", "inf"], 2, "--commission"),
+        (["--borrow", "1e200"], 2, "--borrow"),
         (["--json", "text.txt/r.json"], 1, "cannot be written"),
         (["--config", "nowhere"], 2, "nowhere is not a folder"),
     ],
@@ -197,6 +205,9 @@ def test_what_cannot_be_done_is_one_clear_line(
     (tmp_path / "text.txt").write_text("no parquet")
     (tmp_path / "empty.csv").write_text("symbol,name,sector\n")
     (tmp_path / "strangers.csv").write_text("symbol,name,sector\nNOBODY,Nobody,Energy\n")
+    (tmp_path / "old.parquet").write_text("old")
+    (tmp_path / "link.csv").symlink_to("strangers.csv")
+    os.mkfifo(tmp_path / "pipe")
     before = sorted(tmp_path.rglob("*"))
     given = {"--from": "2018-01-02", "--to": "2018-01-31", "--data": str(market[0]), "--universe": str(market[1])}
     given |= dict(zip(arguments[::2], arguments[1::2], strict=True))
