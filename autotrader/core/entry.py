@@ -127,7 +127,9 @@ def enter(
             reentry = bound.reentry.judge(row)
             limits = bound.limits.judge(row) if reentry.rule is None else None
             decisions += (reentry,) if limits is None else (reentry, limits)
-            if limits is not None and limits.rule is None:
+            if limits is not None and limits.rule is None and row["symbol_held"]:
+                decisions += (_HELD,)
+            elif limits is not None and limits.rule is None:
                 sized, intent = _sized(moment, chosen, quote.price, row, rulebook)
                 decisions += sized
         outcomes.append(Outcome(chosen.symbol, decisions, intent, final))
@@ -207,6 +209,9 @@ def _sized(
 
 
 _NOTHING = 0, 0.0
+
+# Whatever the limits say: a symbol has one position, and one order that opens it.
+_HELD = Decision("limits", "reject", None, "already_held")
 
 # The facts of one candidate, there from the start: a row that does not grow is a third of the time.
 _ROOM: dict[str, Scalar] = dict.fromkeys((

@@ -195,16 +195,24 @@ class VirtualSession:
     # In the order of core/daily_path.py, with orders that are sent, filled and journaled.
 
     def _enter_on_path(self, market: _Market, groups: Iterable[str]) -> None:
-        self.clock.advance_to(max(market.opens, self.clock.now()))
         for group in groups:
+            due = _at(market.session, self.rulebook.params.entry.groups[group].at)
+            self.clock.advance_to(max(min(due, market.opens), self.clock.now()))  # the opening auction's before it
             # the later groups enter at the open too: their decisions are told apart by the group's own time
-            when = max(_at(market.session, self.rulebook.params.entry.groups[group].at), self.clock.now())
+            when = max(due, self.clock.now())
             outcomes = self.desk.enter(group, 0, market.quotes(list(market.pre_market)), when)
             self.listen(Told(self.clock.now(), group, tuple(outcomes)))
-            for order in self.desk.trader.book.pending_entries():
-                symbol = order.ordered.symbol
-                self.exchange.on_price(self.clock.now(), symbol, market.pre_market[symbol].price)
-            self.desk.sync()
+            if self.clock.now() >= market.opens:
+                self._fill_entries(market)
+        self.clock.advance_to(max(market.opens, self.clock.now()))
+        self._fill_entries(market)
+
+    def _fill_entries(self, market: _Market) -> None:
+        """At the open, whenever they were decided."""
+        for order in self.desk.trader.book.pending_entries():
+            symbol = order.ordered.symbol
+            self.exchange.on_price(self.clock.now(), symbol, market.pre_market[symbol].price)
+        self.desk.sync()
 
     def _opening(self, market: _Market, *, decide: bool = True) -> None:
         """What was held before is judged at the open. decide: False where an earlier process did."""

@@ -52,6 +52,17 @@ def test_protective_stops_within_the_rules_are_met_on_the_way_in_both(real_data:
     assert len(rules) >= 3
 
 
+def test_orders_for_the_opening_auction_are_filled_in_both(real_data: Path, tmp_path: Path) -> None:
+    auction = ('at: "09:30"\n      order: market ', 'at: "09:27"\n      order: opg ')
+    configuration = configure(tmp_path, ALL_HISTORY, *BUSY, auction)
+    panel, universe = every(*real_market(real_data, BARS_FROM, LAST), 12)
+    first, last = date(2020, 4, 1), date(2020, 5, 29)
+    played = play_demo(configuration, panel, universe, first, last, tmp_path / "demo")
+    tested = play_backtest(configuration, panel, universe, first, last)
+    assert first_difference(played, tested) is None
+    assert Counter(trade[16] for trade in tested.trades)["MOO"] > 5
+
+
 @pytest.mark.parametrize("tick", [0, 3])
 def test_a_difference_of_one_thing_would_be_seen(tick: int) -> None:
     said: list[tuple[object, ...]] = [("plan", number) for number in range(5)]

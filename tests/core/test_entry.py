@@ -289,6 +289,15 @@ def test_a_symbol_that_is_held_on_either_side_is_not_entered_again(direction: st
     assert floor.group("moo", A=100.0) == {"A": "already_held"}
 
 
+@pytest.mark.parametrize("direction", ["long", "short"])
+def test_without_that_limit_a_symbol_has_one_position_all_the_same(direction: str) -> None:
+    floor = Floor(("    - {name: already_held, when: symbol_held, then: reject}\n", ""))
+    floor.hold("A", strategy="bb_squeeze", direction=direction)
+    floor.next()
+    floor.plan(candidate("A"), candidate("B", 2))
+    assert floor.group("moo", A=100.0, B=100.0) == {"A": "already_held", "B": "entered"}
+
+
 def test_a_symbol_with_a_pending_entry_is_not_entered_again() -> None:
     floor = Floor()
     floor.fills = False
