@@ -190,6 +190,7 @@ class _Run:
         sectors = [member.sector for member in test.universe]
         ranker = SignalRanker(rulebook, sectors, test.blackouts)
         ranking = ranker.rank(signals, test.panel, view.series, view.regimes, following)
+        self._tally.regimes(rulebook.regime, view.series.market, slice(self._start - 1, self._end - 1))
         self._tally.ranking(ranking)
         self._signals = signals
         self._mornings = mornings = Mornings(ranker, ranking, view, sectors, test.splits, self._tally)

@@ -338,8 +338,8 @@ def _rules(content: Document) -> str:
     quiet = [not item["trades"] for item in content["strategies"]]
     return (
         '<h2 id="rules">Rules</h2><p class="soft">How often each rule was judged, matched, and decided the outcome; '
-        "unknown: a fact it reads was not there. In sizing, decided counts how often a value was the least. "
-        "Red: never decided, never traded.</p>"
+        "unknown: a fact it reads was not there. In sizing, decided counts how often a value was the least; in the "
+        "score, how often a part added something. Red: never decided, never traded.</p>"
         f"{table(head, rows, silent)}<h3>Signals</h3>{table(fired, strategies, quiet)}"
     )
 

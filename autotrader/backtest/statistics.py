@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autotrader.core.entry import Outcome
-from autotrader.core.panel import Mask
+from autotrader.core.panel import Array, Mask
 from autotrader.core.ranking import Ranking
 from autotrader.core.rulebook import Rulebook
 from autotrader.rules.compile import Row
@@ -23,7 +23,8 @@ class RuleStatistics:
     """One rule, or one sizing value, of one set.
 
     evaluated: how often it was judged; under the policy first, only where no rule before it decided.
-    matched:   how often its condition counted as matching. decided: how often the outcome was its own.
+    matched:   how often its condition counted as matching. decided: how often the outcome was its own; of a sizing
+               value how often it was the least, of a part of the score how often it added something.
     unknown:   how often its condition was unknown, whatever on_missing made of it; None: not counted.
     """
 
@@ -52,9 +53,18 @@ class Tally:
         self._seen: Counter[tuple[Judge | None, str | None, tuple[str, ...], Sequence[str]]] = Counter()
         self._first: Counter[tuple[RuleSet, int, Sequence[str]]] = Counter()
         self._columns: defaultdict[int, list[NDArray[np.int64]]] = defaultdict(list)
+        self._ranking: Ranking | None = None
+
+    def regimes(self, rules: RuleSet, series: Mapping[str, Array], sessions: slice) -> None:
+        """The regime of these sessions. series: the proxy's, float64 [1, T]."""
+        columns = {name: series[name][0][sessions] for name in rules.reads}
+        shape = (len(range(*sessions.indices(series["close"].shape[1]))),)
+        unknown = rules.unknown_columns(columns, shape) if self.unknowns else None
+        self.firsts(rules, rules.first_columns(columns, shape), unknown)
 
     def ranking(self, ranking: Ranking) -> None:
-        """Eligibility of every signal, from the ranking's own columns."""
+        """Eligibility and score of every signal, from the ranking's own columns."""
+        self._ranking = ranking
         eligible = ranking.rulebook.eligible
         unknown = eligible.unknown_columns(ranking.columns, (len(ranking.signals),)) if self.unknowns else None
         self.vetoes(eligible, ranking.rejects, unknown)
@@ -106,9 +116,8 @@ class Tally:
 
     def statistics(self, rulebook: Rulebook) -> list[RuleStatistics]:
         """Every rule of every set that this tally was fed from, in the order of the day."""
-        found = []
+        found = self._of("regime", rulebook.regime) + self._of("eligible", rulebook.eligible) + self._of_score()
         sets = [
-            ("eligible", rulebook.eligible),
             ("gap_filter", rulebook.gap_filter),
             *((f"confirmation:{key}", rules) for key, rules in rulebook.confirmation.items()),
             ("reentry", rulebook.reentry),
@@ -152,6 +161,16 @@ class Tally:
                            unknown[index] if self.unknowns else None)
             for index, rule in enumerate(rules.rules)
         ]  # fmt: skip
+
+    def _of_score(self) -> list[RuleStatistics]:
+        ranking = self._ranking
+        if ranking is None:
+            return []
+        rows = []
+        for part, value, unknown in ranking.rulebook.score.part_columns(ranking.columns, (len(ranking.signals),)):
+            added, lost = int(np.count_nonzero(~unknown & (value != 0))), int(np.count_nonzero(unknown))
+            rows.append(RuleStatistics("score", part.name, len(value), added, added, lost if self.unknowns else None))
+        return rows
 
     def _of_values(self, values: ValueSet) -> list[RuleStatistics]:
         decided = Counter[str]()

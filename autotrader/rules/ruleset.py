@@ -482,7 +482,7 @@ class ValueSet:
         import numpy as np
 
         total = np.zeros(shape)
-        for part, value, unknown in self._columns(columns, shape):
+        for part, value, unknown in self.part_columns(columns, shape):
             kept = np.where(unknown, 0.0, value) if part.on_missing == "skip" else value
             with np.errstate(all="ignore"):
                 total += part.weight * kept
@@ -494,7 +494,7 @@ class ValueSet:
 
         least, decided = np.full(shape, np.nan), np.full(shape, -1, dtype=np.intp)
         lost = np.zeros(shape, dtype=np.bool_)
-        for index, (part, value, unknown) in enumerate(self._columns(columns, shape)):
+        for index, (part, value, unknown) in enumerate(self.part_columns(columns, shape)):
             if part.on_missing != "skip":
                 decided[unknown & ~lost] = index
                 lost |= unknown
@@ -503,7 +503,7 @@ class ValueSet:
         least = np.where(least > 0, least, np.where(np.isnan(least), least, 0.0))
         return np.where(lost, np.nan, least), decided
 
-    def _columns(
+    def part_columns(
         self, columns: Columns, shape: tuple[int, ...]
     ) -> Iterator[tuple[Part, NDArray[np.float64], NDArray[np.bool_]]]:
         """Each part's values, and where they are unknown."""

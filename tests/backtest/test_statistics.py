@@ -90,9 +90,9 @@ def test_the_counts_are_those_of_every_single_decision(ledgers: list[Ledger], tm
     (ledger,) = ledgers
     assert sum(ledger.decided.values()) > 1_000
     told = {(item.stage, item.rule): item for item in found.tally.statistics(configuration.rulebook)}
-    assert len(told) == 33
+    assert len(told) == 41
     for (stage, rule), item in told.items():
-        if stage == "eligible":
+        if stage in {"regime", "eligible", "score"}:  # judged over columns
             continue
         key = stage, rule
         assert item.decided == ledger.decided[key], key
@@ -112,6 +112,27 @@ def test_eligibility_is_counted_for_every_signal(tmp_path: Path) -> None:
     assert {item.evaluated for item in told.values()} == {signals}
     assert 0 < told["regime_weight_too_small"].decided <= told["regime_weight_too_small"].matched < signals
     assert told["blackout"].decided == 0
+
+
+def test_the_regime_and_the_score_are_counted_too(tmp_path: Path) -> None:
+    nothing = ('"clip(atr / prev_close / 0.05, 0, 1)"', '"0 * atr"')
+    configuration = configure(tmp_path, nothing, ("atr / close > 0.03}", "atr / close > 3}"))
+    found = run(configuration, market(40, date(2016, 1, 4), date(2018, 12, 31)))
+    statistics = found.tally.statistics(configuration.rulebook)
+    told = {item.rule: item for item in statistics if item.stage == "regime"}
+    count = Counter(found.regimes)
+    assert {rule: item.decided for rule, item in told.items()} == {rule: count[rule] for rule in told}
+    assert told["HIGH_VOLATILITY"].evaluated == len(found.sessions)
+    assert told["UNCERTAIN"].evaluated == count["UNCERTAIN"] > told["TREND"].decided > 0
+    assert told["HIGH_VOLATILITY"].unknown, "the proxy's first sessions"
+    parts = {item.rule: item for item in statistics if item.stage == "score"}
+    signals = sum(found.signal_counts.values())
+    assert {item.evaluated for item in parts.values()} == {signals}
+    assert parts["regime_fit"].decided == signals
+    assert parts["volatility"].decided == 0
+    said = " ".join(findings(document(found, feed="test")))
+    assert "Never decided in regime: HIGH_VOLATILITY" in said
+    assert "Never decided in score: volatility" in said
 
 
 def test_the_sizing_value_that_decides_is_the_smallest(ledgers: list[Ledger], tmp_path: Path) -> None:
