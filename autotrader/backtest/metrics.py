@@ -117,6 +117,11 @@ def exposure(held: Array, values: Array) -> float | None:
     return float(np.mean(held / values)) if len(values) and (values > 0.0).all() else None
 
 
+def exposure_most(held: Array, values: Array) -> float | None:
+    """max(held / equity) over all closes. float64 [T] both, USD."""
+    return float(np.max(held / values)) if len(values) and (values > 0.0).all() else None
+
+
 def turnover(traded: float, values: Array) -> float | None:
     """A year's one-way turnover: traded / 2 / mean(equity) * 252 / T.
 

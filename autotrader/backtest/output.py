@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import date
 from typing import Any, Literal
 
 import numpy as np
@@ -72,12 +73,16 @@ MEASURES = (
             "Mean net gain of those that gained."),
     Measure("average_loss", "Average loss", "usd", "Trades",
             "Mean net loss of those that lost."),
+    Measure("average_position", "Average position", "usd", "Trades",
+            "Mean of shares times entry price, open ones included."),
     Measure("average_sessions_held", "Sessions held, mean", "number", "Trades",
             "Sessions from entry to exit, the entry session being 0."),
     Measure("open_trades", "Open at the end", "count", "Trades",
             "Positions still held at the last close, valued at it."),
     Measure("exposure", "Exposure, mean", "percent", "Use of capital",
             "Mean of what is held, longs and shorts added, over equity, at all closes."),
+    Measure("exposure_most", "Exposure, most", "percent", "Use of capital",
+            "The largest of it at a close."),
     Measure("net_exposure", "Net exposure, mean", "percent", "Use of capital",
             "The same, shorts subtracted."),
     Measure("time_in_market", "Sessions with a position", "percent", "Use of capital",
@@ -133,7 +138,7 @@ def document(result: BacktestResult, *, feed: str, invented: bool = False, notes
         "sessions_on_minute_bars": result.on_minutes,
         "metrics": _metrics(result, trades, closed),
         "latched": [
-            {"rule": name, "since": since.isoformat()}
+            {"rule": name, "since": since.isoformat(), "until_then": _until(result, since)}
             for name, since in result.limited_since.items()
             if name in latches
         ],
@@ -228,6 +233,7 @@ def _metrics(result: BacktestResult, trades: Sequence[Row], closed: Sequence[Row
         "longest_drawdown_sessions": metrics.longest_drawdown(falls),
         "calmar": metrics.calmar(r, depth),
         "exposure": metrics.exposure(held, equity),
+        "exposure_most": metrics.exposure_most(held, equity),
         "net_exposure": metrics.exposure(result.long_exposure - result.short_exposure, equity),
         "time_in_market": float(np.mean(held > 0.0)),
         "turnover": metrics.turnover(traded, equity),
@@ -236,6 +242,7 @@ def _metrics(result: BacktestResult, trades: Sequence[Row], closed: Sequence[Row
         **_of_trades(closed),
         "average_win": metrics.mean(pnl[pnl > 0.0]),
         "average_loss": metrics.mean(pnl[pnl < 0.0]),
+        "average_position": metrics.mean(_column(trades, "entry_price") * _column(trades, "quantity")),
         "average_sessions_held": metrics.mean(_column(closed, "sessions_held")),
         "costs": float(sum(row["costs"] for row in trades)),
         "benchmark_total_return": metrics.total_return(bench),
@@ -243,6 +250,20 @@ def _metrics(result: BacktestResult, trades: Sequence[Row], closed: Sequence[Row
         "benchmark_volatility": metrics.volatility(bench),
         "benchmark_sharpe": metrics.sharpe(bench),
         "benchmark_max_drawdown": float(bench_falls.max(initial=0.0)),
+    }
+
+
+def _until(result: BacktestResult, since: date) -> Row:
+    """What the account had done before a session: the rest of the period would only dilute it."""
+    count = result.sessions.index(since)
+    equity, held = result.equity[:count], (result.long_exposure + result.short_exposure)[:count]
+    r = metrics.returns(equity, result.cash)
+    return {
+        "sessions": count,
+        "total_return": metrics.total_return(r),
+        "cagr": metrics.cagr(r),
+        "sharpe": metrics.sharpe(r),
+        "exposure": metrics.exposure(held, equity),
     }
 
 
@@ -288,15 +309,33 @@ def _column(rows: Sequence[Row], key: str) -> Array:
 # --- what stands out ----------------------------------------------------------------------------------------------
 
 
+_UNTIL: Sequence[tuple[str, str, Unit]] = (
+    ("total_return", "total return", "percent"), ("cagr", "CAGR", "percent"), ("sharpe", "Sharpe", "number"),
+    ("exposure", "mean exposure", "percent"),
+)  # fmt: skip
+_MARGIN = 2.0  # of the equity: what a margin account may hold
+
+
 def findings(content: Mapping[str, Any]) -> list[str]:
-    """What a strategy team should look at: latches, silent strategies and rules, strengths that saturate."""
+    """What a strategy team should look at, the gravest first: latches, exits that never left, borrowed money, silent
+    strategies and rules, strengths that saturate.
+    """
     said = []
+    measured = content["metrics"]
     for latch in content["latched"]:
         rest = sum(day["date"] >= latch["since"] for day in content["equity"])
         last = max((row["entered_at"][:10] for row in content["trades"]), default=None)
         entries = f"the last entry is of {last}" if last else "nothing was entered"
+        until = latch["until_then"]
+        numbers = ", ".join(f"{name} {shown(until[key], unit)}" for key, name, unit in _UNTIL)
         said.append(f"The limit {latch['rule']} began to bite on {latch['since']}, {rest:,} of {content['sessions']:,} "
-                    f"sessions before the end, and stays until a person resets it: {entries}.")  # fmt: skip
+                    f"sessions before the end, and stays until a person resets it: {entries}. Until then: {numbers}; "
+                    "the figures of the whole period are diluted by the rest.")  # fmt: skip
+    if measured["open_trades"] and not measured["closed_trades"]:
+        said.append(f"Nothing was ever left: {measured['open_trades']:,} positions are open at the end.")
+    if measured["exposure_most"] is not None and measured["exposure_most"] > _MARGIN:
+        said.append(f"Positions were worth up to {measured['exposure_most']:.0%} of the equity: a broker would have "
+                    "called for margin, and the backtest goes on.")  # fmt: skip
     for item in content["strategies"]:
         if not item["signals"]:
             said.append(f"The strategy {item['strategy']} never fired.")
@@ -308,8 +347,10 @@ def findings(content: Mapping[str, Any]) -> list[str]:
     silent: dict[str, list[str]] = {}
     for item in content["rules"]:
         if not item["decided"]:
-            never = "" if item["evaluated"] else " (never asked)"
-            silent.setdefault(item["stage"], []).append(item["rule"] + never)
+            how = "" if item["evaluated"] else " (never asked)"
+            if item["matched"]:
+                how = f" (matched {item['matched']:,} times, always beside one before it)"
+            silent.setdefault(item["stage"], []).append(item["rule"] + how)
     for stage, names in silent.items():
         said.append(f"Never decided in {stage}: {', '.join(names)}.")
     return said

@@ -75,7 +75,7 @@ def _head(content: Document) -> str:
 
 def _summary(content: Document) -> str:
     measured = content["metrics"]
-    noted = [*content["notes"], *findings(content)]
+    noted = [*findings(content), *content["notes"]]
     notice = f'<div class="notice">{bullets(noted)}</div>' if noted else ""
     units = {measure.key: measure for measure in MEASURES}
     final = f'<div class="tile"><b data-key="final_equity" data-value="{content["final_equity"]!r}">'

@@ -132,7 +132,10 @@ def _show(content: Document) -> None:
         f"{costs['commission']:g} USD, borrowing {costs['borrow']:.2%} a year"
     )
     out.print(f"equity {content['initial_cash']:,.2f} -> [bold]{content['final_equity']:,.2f}[/bold] USD "
-              f"([{colour}]{gain:+.2%}[/{colour}])\n")  # fmt: skip
+              f"([{colour}]{gain:+.2%}[/{colour}])")  # fmt: skip
+    for latch in content["latched"]:
+        out.print(f"[yellow]no entries since {latch['since']}[/yellow]: the limit {escape(latch['rule'])}, see below")
+    out.print()
     _show_metrics(out, content)
     if content["metrics"]["closed_trades"]:
         named = (("strategy", "strategy"), ("regime at entry", "regime"), ("exit rule", "exit_rule"))
