@@ -161,7 +161,9 @@ class Batch(_Model):
 
     scan_time: Time = Field(description="When a session day's scan begins, New York time.")
     gap_filter_time: Time = Field(description="When the next session's gap filter runs, New York time.")
-    scan_universe: str = Field(description="The list of symbols to scan: sp500 is the packaged one.")
+    scan_universe: Literal["sp500"] = Field(
+        description="The list of symbols to scan: the packaged one, unless `universe` in default.yaml names a file."
+    )
     history_days: AtLeastOne = Field(description="Daily bars read for each symbol, in sessions.")
     min_bars: AtLeastOne = Field(description="Symbols with fewer daily bars are not scanned, in sessions.")
     min_coverage: Ratio = Field(description="Share of the universe that must have usable bars, else the scan fails.")

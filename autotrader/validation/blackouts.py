@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 _HEADER = ["symbol", "from", "to", "reason"]
 _MAX_PROBLEMS = 100
+_SYMBOL = re.compile(r"[A-Z][A-Z0-9]*([./-][A-Z0-9]+)*")
 
 
 def read_blackouts(text: str, file: str) -> tuple[tuple[Blackout, ...], list[Problem]]:
@@ -60,6 +62,10 @@ def _row(line: str) -> Blackout | tuple[str, str]:
     symbol, first, last, reason = cells
     if not symbol:
         return "the symbol is empty", ""
+    if not _SYMBOL.fullmatch(symbol):
+        upper = symbol.upper()
+        hint = f'; did you mean "{upper}"?' if _SYMBOL.fullmatch(upper) else ""
+        return f'"{symbol}" is not a symbol like AAPL or BRK.B{hint}', symbol
     days = []
     for cell in (first, last):
         try:

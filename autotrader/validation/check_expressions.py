@@ -11,7 +11,7 @@ from autotrader.rules.expression import Atom, Expression, Flaw, comparisons
 from autotrader.rules.facts import Fact
 from autotrader.rules.problems import allowed, suggest
 from autotrader.settings import BySide, NamedValues
-from autotrader.validation.context import Context, Written, param_sets, regimes
+from autotrader.validation.context import Context, Written, param_sets, regimes, rule_sets
 from autotrader.vocabulary import known_at
 
 # What traders say for a fact, or what it is called at another stage; the first that the stage knows is meant.
@@ -121,6 +121,24 @@ def _comparisons(expression: Expression) -> Iterator[tuple[str, str, int, int]]:
             if isinstance(side, ast.Constant) and isinstance(side.value, str) and names:
                 end = side.end_col_offset or side.col_offset + 1
                 yield names[0], side.value, side.col_offset, end - side.col_offset
+
+
+def unreachable_rules(context: Context) -> None:
+    """Where the first match decides, nothing below `when: true` is ever asked."""
+    sites = {written.path: written for written in context.written}
+    for path, rules in rule_sets(context.params):
+        for index, rule in enumerate(rules[:-1]):
+            written = sites.get((*path, index, "when"))
+            if written is None or written.expression is None or written.stage.policy != "first":
+                continue
+            tree = written.expression.tree
+            if isinstance(tree, ast.Constant) and tree.value is True and getattr(rule, "for_bars", 1) == 1:
+                below = [f'"{other.name}"' for other in rules[index + 1 :]]
+                named = ", ".join(below[:3]) + (f" and {len(below) - 3} more" if len(below) > 3 else "")
+                are = "is" if len(below) == 1 else "are"
+                message = f"{written.label} always decides: {named} below it {are} never asked; put it last"
+                context.report(written.path, "unreachable-rule", message)
+                break
 
 
 # --- numbers ----------------------------------------------------------------------------------------------------

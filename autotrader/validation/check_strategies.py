@@ -251,7 +251,8 @@ def _report_lacking(context: Context, name: str, label: str, lacking: Mapping[st
 
 
 def hidden_stops(context: Context) -> None:
-    """A stop that an ordinary ATR puts behind the emergency stop never decides."""
+    """A stop that lies behind another one, by its number or with an ordinary ATR, never decides there."""
+    _behind_the_immediate_stop(context)
     if not {"emergency_stop_pct", "sl_atr_mult"} <= context.used():
         return
     for name, block in context.params.strategies.items():
@@ -269,6 +270,27 @@ def hidden_stops(context: Context) -> None:
                 f"give the strategy a max_stop_pct below {_percent(emergency)}"
             )
             context.report(("strategies", name, "sl_atr_mult"), "hidden-stop", message, severity="warning")
+
+
+def _behind_the_immediate_stop(context: Context) -> None:
+    """Of both emergency stops the immediate one has to be the further away."""
+    names = ("emergency_immediate_pct", "emergency_stop_pct")
+    if not context.used().issuperset(names):
+        return
+    defaults = context.params.strategy_defaults.values
+    blocks: list[tuple[Path, Mapping[str, Any]]] = [(("strategy_defaults",), defaults)]
+    blocks += [(("strategies", name), block.values) for name, block in context.params.strategies.items()]
+    for path, own in blocks:
+        name = next((name for name in names if name in own), None)
+        immediate, emergency = (own.get(name, defaults.get(name)) for name in names)
+        if name is None or not isinstance(immediate, float | int) or not isinstance(emergency, float | int):
+            continue
+        if immediate <= emergency:
+            message = (
+                f"the immediate emergency stop of {_percent(immediate)} comes before the emergency stop of "
+                f"{_percent(emergency)}, which never decides"
+            )
+            context.report((*path, name), "hidden-stop", message, severity="warning")
 
 
 def failing_exits(context: Context) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from autotrader.rules.document import Document
 from autotrader.settings import StrategyParams
-from autotrader.validation.check_expressions import compared_numbers, compared_words, expressions
+from autotrader.validation.check_expressions import compared_numbers, compared_words, expressions, unreachable_rules
 from autotrader.validation.check_indicators import history, indicators, missing_indicators
 from autotrader.validation.check_names import (
     indicator_names,
@@ -32,6 +32,7 @@ CHECKS: tuple[Callable[[Context], None], ...] = (
     misspelt_declarations,
     expressions,
     compared_words,
+    unreachable_rules,
     names_defined_twice,
     indicator_names,
     rule_names,

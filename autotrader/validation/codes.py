@@ -74,7 +74,8 @@ CODES: Mapping[str, str] = {
     "two-groups": "A strategy is in two entry groups, or in one twice.",
     "weights-sum": "Weights do not add up to 1, or shares of equity to more than 1.",
     "missing-value": "A rule needs a value that a strategy does not have.",
-    "hidden-stop": "A strategy's stop often lies behind the emergency stop, where it never decides (warning).",
+    "hidden-stop": "A stop lies, often or always, behind another one, where it never decides (warning).",
+    "unreachable-rule": "A rule stands below one that always decides: it is never asked.",
     "failing-exit": "An exit rule that fails on something often unknown stands before others (warning).",
     # times
     "time-order": "Two times of the day are in the wrong order.",
