@@ -352,8 +352,13 @@ class _Reader:
             message = f'{stage.name} has no outcome "{outcome}"; {_meant(outcome, outcomes)}'
             self._tell((*path, "expect"), "case-unknown-outcome", message)
         if rule is not None and rule not in {*rules, NO_RULE}:
-            known = [*rules, NO_RULE]
-            message = f'there is no rule "{rule}" at {stage.name}; {_meant(rule, known)}'
+            message = f'there is no rule "{rule}" at {stage.name}; {_meant(rule, [*rules, NO_RULE])}'
+            if stage.name == "confirmation":
+                (group,) = keys
+                others = [key for key, one in rule_sets(self._rulebook).items() if key.startswith("group ")
+                          and isinstance(one, RuleSet) and rule in {item.name for item in one.rules}]  # fmt: skip
+                hint = f"{others[0]} has one, where its strategy does not enter" if others else _meant(rule, rules)
+                message = f'there is no rule "{rule}" in the entry {group}, which its strategy enters in; {hint}'
             self._tell((*path, "rule"), "case-unknown-rule", message)
         unused = []
         if stage.policy in ("first", "veto"):

@@ -400,6 +400,26 @@ def test_all_mistakes_are_told_at_once_and_sound_cases_stand(bench: Bench) -> No
     assert [case.name for case in loaded.files[str(bench.file)]] == ["d"]
 
 
+def test_a_rule_of_another_entry_group_is_said_to_be_there(tmp_path: Path) -> None:
+    late = """    early:
+      at: "09:40"
+      order: market
+      strategies: [bb_squeeze]
+      rules:
+        - {name: early_enough, when: move_pct >= 0, then: enter}
+    confirmation:
+      at:"""
+    text = (CONFIG / "strategy_params.yaml").read_text()
+    text = text.replace("    confirmation:\n      at:", late).replace("[adx_pullback, bb_squeeze,", "[adx_pullback,")
+    rulebook = build_rulebook(StrategyParams.model_validate(load(text, "strategy_params.yaml").data))
+    case = "stage: confirmation\ncases:\n  - {{name: a, strategy: bb_squeeze, given: {{direction: long}}, rule: {}}}\n"
+    for rule, says in (("confirmed", "group confirmation has one"), ("early_enuf", 'did you mean "early_enough"?')):
+        (problem,) = Bench(tmp_path, rulebook).problems(case.format(rule))
+        assert problem.code == "case-unknown-rule"
+        assert "in the entry group early, which its strategy enters in" in problem.message
+        assert says in problem.message
+
+
 def test_a_file_that_is_missing_is_unreadable(tmp_path: Path, rulebook: Rulebook) -> None:
     loaded = load_cases([tmp_path / "none.yaml"], rulebook)
     assert [problem.code for problem in loaded.problems] == ["unreadable"]
