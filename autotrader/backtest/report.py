@@ -409,7 +409,8 @@ def _all_trades(content: Document) -> str:
     every = table(head, rows, name="trades")
     return (
         '<h2 id="all-trades">All trades</h2><p class="soft">Open one to see every rule that judged its entry and its '
-        "exit, with the numbers. Open positions are valued at their last close.</p>"
+        "exit, with the numbers. Open positions are valued at their last close. On daily bars the time of day is that "
+        "of the path: the open for the entries of all groups, then a third and two thirds of the session.</p>"
         '<input type="search" id="filter" placeholder="filter: symbol, strategy, exit rule, 2020-03 ..." '
         f'aria-label="Filter trades">{every}'
     )

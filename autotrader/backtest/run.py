@@ -95,6 +95,12 @@ def run_backtest(
     begins = result.sessions[0]
     if len(calendar.sessions(first, begins)) > 1:
         notes.append(f"The data begin on {panel.dates[0]}: the first session with a scan before it is {begins}.")
+    if configuration.blackouts:
+        rows, strangers = configuration.blackouts, {item.symbol for item in configuration.blackouts}
+        strangers -= {member.symbol for member in members} | set(missing)
+        of_none = f"; not in the universe: {', '.join(sorted(strangers)[:_NAMED])}" if strangers else ""
+        notes.append(f"Blackouts apply ({len(rows)} of blackouts.csv), which the configuration's hash does not cover"
+                     f"{of_none}.")  # fmt: skip
     return BacktestRun(result, feed.name, isinstance(feed, SyntheticFeed), tuple(notes))
 
 

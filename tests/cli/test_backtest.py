@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from datetime import date, datetime
@@ -23,7 +24,7 @@ from autotrader.market.minutes import minutes_of_day
 from autotrader.market.synthetic import synthetic_panel
 from autotrader.market.universe import load_universe
 
-from .conftest import Run
+from .conftest import ROOT, Run
 
 AUTOTRADER = Path(sys.executable).with_name("autotrader")
 CALENDAR = Calendar()
@@ -106,6 +107,33 @@ def test_the_console_tells_the_same_in_short(run: Run, tmp_path: Path, common: C
     assert "regime_momentum" in ran.out
     assert "Never decided in" in ran.out
     assert str(path) in ran.out.replace("\n", "")
+
+
+def test_blackouts_keep_out_and_are_said_to_apply(run: Run, tmp_path: Path, common: Common) -> None:
+    before = result(run, tmp_path, *PERIOD, *common)
+    symbol = before["trades"][0]["symbol"]
+    assert not any("Blackouts" in note for note in before["notes"])
+    home = tmp_path / "home"
+    shutil.copytree(ROOT / "config", home / "config")
+    rows = f"symbol,from,to,reason\n{symbol},2018-01-01,2018-12-31,merger\nNVDAX,2018-01-01,2018-12-31,typo\n"
+    (home / "config" / "blackouts.csv").write_text(rows)
+    after = result(run, tmp_path, *PERIOD, *common, "--home", home)
+    assert symbol not in {trade["symbol"] for trade in after["trades"]}
+    (note,) = (note for note in after["notes"] if "Blackouts" in note)
+    assert "2 of blackouts.csv" in note
+    assert "not in the universe: NVDAX" in note
+    assert after["config_hash"] == before["config_hash"]
+
+
+def test_what_the_checker_remarks_upon_is_told_and_stops_nothing(run: Run, tmp_path: Path, common: Common) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(ROOT / "config", home / "config")
+    path = home / "config" / "strategy_params.yaml"
+    path.write_text(path.read_text().replace("max_open_positions: 8", "max_open_positions: 0"))
+    ran = run("backtest", *PERIOD, *common, "--home", home)
+    assert ran.code == 0
+    assert "warning[always-true] limit" in ran.err
+    assert "no trade was closed" in ran.out
 
 
 def test_cash_slippage_commission_and_borrow_change_what_they_should(run: Run, tmp_path: Path, common: Common) -> None:
