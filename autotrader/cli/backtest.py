@@ -111,13 +111,13 @@ def backtest(
                 write_atomically(path, made)
             except OSError as error:
                 raise BacktestError(f"{named}: cannot be written: {error.strerror}") from error
-    _show(content)
+    _show(content, invented=run.invented)
     for named, _, made in files:
         console().print(f"written to {named} ({len(made) / 1e6:.1f} MB)")
     print_error(f"{time.monotonic() - started:.1f} s")
 
 
-def _show(content: Document) -> None:
+def _show(content: Document, *, invented: bool) -> None:
     from rich.columns import Columns
     from rich.markup import escape
 
@@ -133,6 +133,8 @@ def _show(content: Document) -> None:
     )
     out.print(f"equity {content['initial_cash']:,.2f} -> [bold]{content['final_equity']:,.2f}[/bold] USD "
               f"([{colour}]{gain:+.2%}[/{colour}])")  # fmt: skip
+    if invented:
+        out.print("[yellow]a made-up market[/yellow]: --data names your own bars")
     for latch in content["latched"]:
         out.print(f"[yellow]no entries since {latch['since']}[/yellow]: the limit {escape(latch['rule'])}, see below")
     out.print()

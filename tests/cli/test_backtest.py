@@ -159,6 +159,7 @@ def test_the_embedded_market_is_played_without_data_and_called_made_up(run: Run,
     found = result(run, tmp_path, "--from", "2018-01-01", "--to", "2018-06-30", "--universe", few)
     assert found["feed"] == "synthetic"
     assert any("made up" in line for line in found["caveats"])
+    assert "a made-up market" in run("backtest", "--from", "2018-06-01", "--to", "2018-06-30", "--universe", few).out
     other = result(run, tmp_path, "--from", "2018-01-01", "--to", "2018-06-30", "--universe", few, "--seed", 7)
     assert other["equity"] != found["equity"]
 
