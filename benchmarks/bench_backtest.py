@@ -106,10 +106,10 @@ def measure_growth(report: Report, configuration: Configuration, panel: Panel, u
     half = universe[::2]
     few = ours(configuration, panel.select([member.symbol for member in half]), half)
     whole = ours(configuration, panel, universe)
-    large, small = compare(whole, few, 3)
+    large, small = compare(whole, few, 6)
     report.add("all symbols, against twice every other one", large, 2 * small, LINEAR_SLACK)
     years = panel.window(panel.dates[panel.sessions // 2].item())
-    large, small = compare(whole, ours(configuration, years, universe), 3)
+    large, small = compare(whole, ours(configuration, years, universe), 6)
     report.add("all years, against twice the first half", large, 2 * small, LINEAR_SLACK)
 
 
