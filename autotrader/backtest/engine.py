@@ -22,7 +22,7 @@ from autotrader.core.exits import Day
 from autotrader.core.gap_filter import Filtered, Quote, gap_filter
 from autotrader.core.panel import Array, Panel
 from autotrader.core.prices import taker_price
-from autotrader.core.ranking import SignalRanker
+from autotrader.core.ranking import Ranking, SignalRanker
 from autotrader.core.rulebook import Rulebook
 from autotrader.core.strategy import Direction, Strategy
 from autotrader.core.trader import Plan, Step, Trader
@@ -70,6 +70,7 @@ class BacktestResult:
     are positive. benchmark: float64 [T], the equal-weight universe from the same cash. regimes: of the scan before each
     session. trades: closed ones by exit, then the open ones. prices: the last known of what is held.
     limited_since: by the name of a limit, the first session in which it kept a candidate out.
+    ranking: of all signals of the period. reads: by strategy, the series that its signals come from.
     on_minutes: in how many sessions some symbol was played by its minute bars. misfits: minute bars that were not.
     """
 
@@ -85,6 +86,8 @@ class BacktestResult:
     prices: Mapping[str, float]
     tally: Tally
     view: MarketView
+    ranking: Ranking
+    reads: Mapping[str, tuple[str, ...]]
     signal_counts: Mapping[str, int]
     saturated: Mapping[str, float]
     config_hash: str
@@ -192,7 +195,7 @@ class _Run:
         ranking = ranker.rank(signals, test.panel, view.series, view.regimes, following)
         self._tally.regimes(rulebook.regime, view.series.market, slice(self._start - 1, self._end - 1))
         self._tally.ranking(ranking)
-        self._signals = signals
+        self._ranking = ranking
         self._mornings = mornings = Mornings(ranker, ranking, view, sectors, test.splits, self._tally)
         groups = sorted(rulebook.params.entry.groups.items(), key=lambda item: item[1].at)
         number = calendar.number(self._sessions[0])
@@ -379,7 +382,7 @@ class _Run:
         view, start, end = self._view, self._start, self._end
         still_open = self._book.all_trades()[len(self._book.trades) :]
         explained = [*self._explained, *(Explained(trade, self._entries[trade.symbol], None) for trade in still_open)]
-        signals = self._signals
+        signals = self._ranking.signals
         counts = np.bincount(signals.strategy, minlength=len(signals.names))
         full = np.bincount(signals.strategy[signals.strength >= 1.0], minlength=len(signals.names))
         return BacktestResult(
@@ -395,6 +398,8 @@ class _Run:
             prices=dict(self._trader.prices),
             tally=self._tally,
             view=view,
+            ranking=self._ranking,
+            reads={name: strategy.reads for name, strategy in self._test.strategies.items()},
             signal_counts={name: int(count) for name, count in zip(signals.names, counts, strict=True)},
             saturated={
                 name: int(many) / int(count) if count else 0.0

@@ -408,9 +408,9 @@ def _all_trades(content: Document) -> str:
             ("R", True), ("worst", True), ("best", True))  # fmt: skip
     every = table(head, rows, name="trades")
     return (
-        '<h2 id="all-trades">All trades</h2><p class="soft">Open one to see every rule that judged its entry and its '
-        "exit, with the numbers. Open positions are valued at their last close. On daily bars the time of day is that "
-        "of the path: the open for the entries of all groups, then a third and two thirds of the session.</p>"
+        '<h2 id="all-trades">All trades</h2><p class="soft">Open one to see its signal and every rule that judged its '
+        "entry and its exit, with the numbers. Open positions are valued at their last close. On daily bars the time "
+        "of day is the path's: the open for the entries of all groups, then a third and two thirds of the session.</p>"
         '<input type="search" id="filter" placeholder="filter: symbol, strategy, exit rule, 2020-03 ..." '
         f'aria-label="Filter trades">{every}'
     )
@@ -434,7 +434,7 @@ def _page_data(content: Document, result: BacktestResult) -> dict[str, Any]:
             "names": names,
             **{which: _pairs(*_scatter_places(closed, which)) if closed else [] for which in ("mae", "mfe")},
         },
-        "why": explanations(result.trades) | {"about": [_about(row) for row in content["trades"]]},
+        "why": explanations(result) | {"about": [_about(row) for row in content["trades"]]},
     }
 
 

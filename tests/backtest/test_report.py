@@ -128,7 +128,16 @@ def test_every_trade_is_in_the_table_with_all_that_decided_it(page: Page) -> Non
     trades = page.content["trades"]
     assert page.html.count("<tr data-trade=") == len(trades) == len(page.data["why"]["trades"])
     rules = page.data["why"]["rules"]
-    for trade, decisions, item in zip(trades, page.data["why"]["trades"], page.result.trades, strict=True):
+    for trade, (signal, eligible, score, *decisions), item in zip(
+        trades, page.data["why"]["trades"], page.result.trades, strict=True
+    ):
+        assert signal[:3] == ["signal", trade["direction"], trade["strategy"]]
+        ((number, strength, facts),) = signal[4]
+        assert 0 <= strength <= 1
+        assert dict(zip(rules[number][2], facts, strict=True)).keys() == set(page.result.reads[trade["strategy"]])
+        assert (eligible[0], eligible[1], score[0]) == ("eligible", "eligible", "score")
+        assert score[3] == pytest.approx(trade["score"], rel=1e-5)
+        assert strength in [facts[0] for number, _, facts in score[4] if rules[number][2] == ["strength"]]
         stages = [decision[0] for decision in decisions]
         assert stages[0] == "gap_filter"
         assert "limits" in stages
