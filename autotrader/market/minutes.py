@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autotrader.clock import NEW_YORK, Calendar
+from autotrader.core.daily_path import is_sound
 from autotrader.core.panel import FIELDS, Array
 from autotrader.market.bars import BarsError
 
@@ -74,7 +75,7 @@ def minutes_of_day(
     """
     if minutes < 1:
         raise ValueError(f"minutes is {minutes}, expected 1 or more")
-    if not (0 < low <= min(open, close) and max(open, close) <= high < math.inf and 0 <= volume < math.inf):
+    if not (is_sound(open, high, low, close) and 0 <= volume < math.inf):
         bar = f"open {open}, high {high}, low {low}, close {close}, volume {volume}"
         raise BarsError(f"{symbol} on {session}: not a daily bar: {bar}")
     random = _stream(seed, symbol, session)
