@@ -74,7 +74,7 @@ def plain(path: Path) -> None:
 def _with_rules(folder: Path, count: int) -> Path:
     text = PARAMS.read_text(encoding="utf-8")
     rules = "".join(
-        f"    - {{name: rule_{number}, when: loss_pct >= {number}.5 and days_held > {number}, then: hold}}\n"
+        f"    - {{name: rule_{number}, when: loss_pct >= {number / 1000} and days_held > {number}, then: hold}}\n"
         for number in range(count)
     )
     first = "    - {name: emergency_immediate"

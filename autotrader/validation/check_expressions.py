@@ -182,6 +182,41 @@ def compared_numbers(context: Context) -> None:
                     _report_certain(context, written, atom, given, facts, holds=holds)
 
 
+# What a name that is no fact is in, by its ending, and what facts are in; nothing is said of other units.
+_UNITS = {"_pct": "ratio", "_atr": "atr", "_atr_mult": "atr", "_days": "sessions"}
+_IN_WORDS = {"ratio": "a share", "atr": "in ATRs", "usd": "in USD", "sessions": "in sessions", "score": "0 to 100"}
+
+
+def compared_units(context: Context) -> None:
+    """A number compared with one in another unit: a share of the price with ATRs, say."""
+    for written in context.written:
+        for atom in written.expression.atoms if written.expression is not None else ():
+            units = {name: unit for side in (atom.left, atom.right)
+                     if (name := _alone(side)) is not None and (unit := _unit(name, written.stage.facts)) in _IN_WORDS}
+            if len(set(units.values())) > 1:
+                said = " and ".join(f"{name} is {_IN_WORDS[unit]}" for name, unit in units.items())
+                message = f"{written.label}: {atom.left_text} {atom.operator} {atom.right_text}: {said}"
+                flaw = Flaw("units", "", max(0, written.text.find(atom.left_text)), len(atom.left_text))
+                context.report(written.path, "units", message, flaw=flaw, severity="warning")
+
+
+def _alone(node: ast.expr | None) -> str | None:
+    """The one name of a side that is no more than that, its sign or its amount."""
+    match node:
+        case ast.Name():
+            return node.id
+        case ast.UnaryOp(operand=inner) | ast.Call(func=ast.Name(id="abs"), args=[inner]):
+            return _alone(inner)
+    return None
+
+
+def _unit(name: str, facts: Mapping[str, Fact]) -> str:
+    fact = facts.get(name)
+    if fact is not None:
+        return fact.unit or ""
+    return next((unit for ending, unit in _UNITS.items() if name.endswith(ending)), "")
+
+
 def _report_certain(
     context: Context,
     written: Written,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -125,7 +126,7 @@ def large_percents(context: Context) -> None:
         for name, value in given.items():
             sides = [value.long, value.short] if isinstance(value, BySide) else [value]
             largest = max((abs(side) for side in sides if side is not None), default=0.0)
-            if name.endswith("_pct") and largest > 1:
+            if largest > (1 if name.endswith("_pct") else 10 if name.endswith("_ratio") else math.inf):
                 message = f"{name} is {largest:g}, that is {largest * 100:.10g}%; did you mean {largest:g}%?"
                 context.report((*path, name), "large-percent", message, severity="warning")
 

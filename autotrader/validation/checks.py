@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 
 from autotrader.rules.document import Document
 from autotrader.settings import StrategyParams
-from autotrader.validation.check_expressions import compared_numbers, compared_words, expressions, unreachable_rules
+from autotrader.validation.check_expressions import (
+    compared_numbers,
+    compared_units,
+    compared_words,
+    expressions,
+    unreachable_rules,
+)
 from autotrader.validation.check_indicators import history, indicators, missing_indicators
 from autotrader.validation.check_names import (
     indicator_names,
@@ -39,6 +45,7 @@ CHECKS: tuple[Callable[[Context], None], ...] = (
     large_percents,
     negative_values,
     compared_numbers,
+    compared_units,
     missing_indicators,
     history,
     groups,

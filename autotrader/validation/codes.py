@@ -52,11 +52,12 @@ CODES: Mapping[str, str] = {
     "unknown-value": "A fact is compared with a word that it can never be.",
     "always-true": "A number is compared with one that it is always beyond (warning).",
     "never-true": "A number is compared with one that it never reaches (warning).",
+    "units": "A number is compared with one in another unit (warning).",
     # names
     "name-defined-twice": "A name means two things: a fact, a parameter, a strategy's value or an indicator.",
     "misspelt-name": "Nothing reads a declared name, but a name very much like it is asked for.",
     "duplicate-rule": "Two rules of a set have the same name.",
-    "large-percent": "A value that is a share by its name is above 100% (warning).",
+    "large-percent": "A value that by its name is a share is above 100%, or a ratio above 10 (warning).",
     "negative-value": "A share, a multiple or a limit by its name is below zero (warning).",
     "unused-parameter": "No rule reads a parameter or a strategy's value (warning).",
     # indicators and history

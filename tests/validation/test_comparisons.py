@@ -69,7 +69,7 @@ def findings(tmp_path: Path, old: str, new: str) -> list[Problem]:
     text = (CONFIG / "strategy_params.yaml").read_text(encoding="utf-8")
     assert old in text
     (tmp_path / "strategy_params.yaml").write_text(text.replace(old, new), encoding="utf-8")
-    codes = {"always-true", "never-true", "negative-value", "failing-exit"}
+    codes = {"always-true", "never-true", "negative-value", "failing-exit", "units"}
     return [problem for problem in load_configuration(tmp_path).problems if problem.code in codes]
 
 
@@ -80,12 +80,28 @@ def findings(tmp_path: Path, old: str, new: str) -> list[Problem]:
         ("max_daily_entries: 3", "max_daily_entries: 10000"),
         ("when: true, then: discard", "when: move_pct < 0, then: discard"),
         ("tp_rsi: {long: 75}", "tp_rsi: {long: 99}"),
+        ("gain_atr >= tp_atr_mult", "gain_atr * 2 >= tp_atr_mult"),
+        ("gain_atr >= tp_atr_mult", "loss_per_share <= -tp_atr_mult * atr_at_entry"),
+        ("days_held >= max_hold_days", "days_held * 390 + minute_of_session >= max_hold_days"),
         ("{name: time_exit,", "{name: time_exit, on_missing: fail,"),
         ("{name: stop_loss,", "{name: stop_loss, on_missing: fail,"),
     ],
 )
 def test_what_may_be_meant_is_not_remarked_upon(tmp_path: Path, old: str, new: str) -> None:
     assert findings(tmp_path, old, new) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("gain_atr >= tp_atr_mult", "gain_pct >= tp_atr_mult", "gain_pct is a share and tp_atr_mult is in ATRs"),
+        ("abs(gap_pct) > max_gap_pct", "abs(gap_pct) > sl_atr_mult", "gap_pct is a share and sl_atr_mult is in ATRs"),
+        ("loss_per_share >= stop_distance", "loss_per_share >= -emergency_stop_pct", "loss_per_share is in USD and"),
+        ("days_held >= max_hold_days", "gain_pct >= max_hold_days", "max_hold_days is in sessions"),
+    ],
+)  # fmt: skip
+def test_numbers_in_two_units_are_told_of(tmp_path: Path, old: str, new: str, says: str) -> None:
+    assert [says in problem.message for problem in findings(tmp_path, old, new) if problem.code == "units"] == [True]
 
 
 def test_one_setting_is_told_of_once_and_the_value_of_one_strategy_where_it_stands(tmp_path: Path) -> None:
