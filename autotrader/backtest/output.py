@@ -326,11 +326,12 @@ def findings(content: Mapping[str, Any]) -> list[str]:
         rest = sum(day["date"] >= latch["since"] for day in content["equity"])
         last = max((row["entered_at"][:10] for row in content["trades"]), default=None)
         entries = f"the last entry is of {last}" if last else "nothing was entered"
-        until = latch["until_then"]
-        numbers = ", ".join(f"{name} {shown(until[key], unit)}" for key, name, unit in _UNTIL)
+        until, before = latch["until_then"], ""
+        if until["sessions"]:
+            numbers = ", ".join(f"{name} {shown(until[key], unit)}" for key, name, unit in _UNTIL)
+            before = f" Until then: {numbers}; the figures of the whole period are diluted by the rest."
         said.append(f"The limit {latch['rule']} began to bite on {latch['since']}, {rest:,} of {content['sessions']:,} "
-                    f"sessions before the end, and stays until a person resets it: {entries}. Until then: {numbers}; "
-                    "the figures of the whole period are diluted by the rest.")  # fmt: skip
+                    f"sessions before the end, and stays until a person resets it: {entries}.{before}")  # fmt: skip
     if measured["open_trades"] and not measured["closed_trades"]:
         said.append(f"Nothing was ever left: {measured['open_trades']:,} positions are open at the end.")
     if measured["exposure_most"] is not None and measured["exposure_most"] > _MARGIN:

@@ -7,13 +7,7 @@ from typing import TYPE_CHECKING
 
 from autotrader.rules.document import Document
 from autotrader.settings import StrategyParams
-from autotrader.validation.check_expressions import (
-    compared_numbers,
-    compared_units,
-    compared_words,
-    expressions,
-    unreachable_rules,
-)
+from autotrader.validation.check_expressions import compared_words, expressions, unreachable_rules
 from autotrader.validation.check_indicators import history, indicators, missing_indicators
 from autotrader.validation.check_names import (
     indicator_names,
@@ -24,6 +18,7 @@ from autotrader.validation.check_names import (
     rule_names,
     unused,
 )
+from autotrader.validation.check_numbers import compared_numbers, compared_units
 from autotrader.validation.check_strategies import failing_exits, groups, hidden_stops, plugins, values, weights
 from autotrader.validation.check_times import times
 from autotrader.validation.context import Checked, Context, gather

@@ -20,6 +20,7 @@ from autotrader.core.strategy import Fired
 from autotrader.rules.compile import Row
 from autotrader.rules.decision import Decision
 from autotrader.rules.ruleset import RuleSet
+from autotrader.validation.load import PACKAGED_CONFIG, PARAMS_FILE
 
 from .worlds import configure, edited, market, run
 
@@ -226,6 +227,41 @@ def test_a_drawdown_that_ends_all_entries_is_named_with_its_date(tmp_path: Path)
     assert latch["rule"] == "drawdown"
     assert any(f"drawdown began to bite on {latch['since']}" in line for line in content["findings"])
     assert max(trade["entered_at"][:10] for trade in content["trades"]) <= latch["since"]
+    before = [100_000.0, *(row["equity"] for row in content["equity"] if row["date"] < latch["since"])]
+    until = latch["until_then"]
+    assert until["sessions"] == len(before) - 1 > 10
+    assert until["total_return"] == pytest.approx(before[-1] / before[0] - 1)
+    assert until["exposure"] > content["metrics"]["exposure"]
+    assert f"Until then: total return {until['total_return']:.2%}" in content["findings"][0]
+
+
+def test_a_limit_that_bites_from_the_first_session_on_has_nothing_before_it(tmp_path: Path) -> None:
+    panel = market(40, date(2016, 1, 4), date(2018, 12, 31))
+    configuration = configure(tmp_path, ("max_drawdown_pct: 15%", "max_drawdown_pct: 0%"))
+    since = run(configuration, panel, date(2016, 6, 1)).limited_since["drawdown"]
+    content = document(run(configuration, panel, since), feed="test")
+    assert content["latched"][0]["until_then"]["sessions"] == 0
+    assert "nothing was entered" in content["findings"][0]
+    assert "Until then" not in content["findings"][0]
+
+
+def test_positions_that_nothing_leaves_and_borrowed_money_are_named(tmp_path: Path) -> None:
+    text = (PACKAGED_CONFIG / PARAMS_FILE).read_text(encoding="utf-8")
+    exits = text[text.index("    - {name: emergency_immediate") : text.index("  reentry:")]
+    never = "    - {name: ruin, when: loss_pct >= 900%, then: exit}\n"
+    sized = text[text.index("      - {name: risk_budget") : text.index("    scale:")]
+    unprotected = ("enabled: true\n    distance", "enabled: false\n    distance")
+    edits = ((exits, never), (sized, ""), unprotected, ("equity * max_position_pct", "equity * 0.5"))
+    panel = market(40, date(2016, 1, 4), date(2016, 12, 30))
+    content = document(run(configure(tmp_path, *edits), panel), feed="test")
+    held = content["metrics"]["open_trades"]
+    assert held >= 6
+    assert f"Nothing was ever left: {held} positions are open at the end." in content["findings"]
+    most = content["metrics"]["exposure_most"]
+    assert 2.0 < most >= content["metrics"]["exposure"]
+    assert any(f"worth up to {most:.0%} of the equity" in line for line in content["findings"])
+    cost = [trade["quantity"] * trade["entry_price"] for trade in content["trades"]]
+    assert content["metrics"]["average_position"] == pytest.approx(sum(cost) / len(cost))
 
 
 def test_outcomes_are_counted_decision_by_decision(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from autotrader.rules.expression import parse
 from autotrader.rules.problems import Problem
-from autotrader.validation.check_expressions import everywhere
+from autotrader.validation.check_numbers import everywhere
 from autotrader.validation.load import load_configuration
 from tests.validation.golden_cases import CONFIG
 
