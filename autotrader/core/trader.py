@@ -310,7 +310,6 @@ class Trader:
             if previous is not None:
                 price = stop if held.sign * (previous - stop) > 0 else previous
             self.prices[symbol] = price
-            held.bars_held += 1
             held.mark(price, price)
             self._leave(step, at, held, *_PROTECTIVE)
             return step, price

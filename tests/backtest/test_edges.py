@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -10,9 +11,12 @@ import numpy as np
 import pytest
 
 from autotrader.backtest.engine import BacktestError, BacktestResult, Costs
+from autotrader.backtest.minutes import misfit
 from autotrader.backtest.output import Document, document, to_json
 from autotrader.backtest.report import report
 from autotrader.core.panel import FIELDS, Panel
+from autotrader.market.minutes import MinuteBars, minutes_of_day
+from autotrader.validation.load import PACKAGED_CONFIG, PARAMS_FILE
 
 from .worlds import CALENDAR, configure, edited, from_closes, market, run
 
@@ -297,3 +301,56 @@ def test_the_benchmark_takes_what_a_symbol_did_while_it_had_no_bar(tmp_path: Pat
     assert whole.benchmark[-1] == pytest.approx(75_000.0)
     assert holed.benchmark[-1] == pytest.approx(75_000.0)
     assert holed.benchmark[18] == pytest.approx(100_000.0)
+
+
+@pytest.mark.parametrize("damage", [{"open": 0.0}, {"open": -5.0}, {"open": math.inf}, {"high": math.nan}], ids=str)
+def test_where_the_open_is_no_price_nothing_is_entered(tmp_path: Path, damage: dict[str, float]) -> None:
+    panel = market(40, FIRST, LAST)
+    text = (PACKAGED_CONFIG / PARAMS_FILE).read_text(encoding="utf-8")
+    sized = text[text.index("      - {name: risk_budget") : text.index("    scale:")]
+    anyhow = ((sized, ""), ("equity * max_position_pct / price", "100"), ("abs(gap_pct) > max_gap_pct", "false"))
+    configuration = configure(tmp_path, *anyhow, ("min_order_value: 200", "min_order_value: 0"))
+    symbol, entered = held_somewhere(run(configuration, panel))
+
+    def spoil(fields: dict[str, np.ndarray]) -> None:
+        for name, value in damage.items():
+            fields[name][panel.symbols.index(symbol), np.searchsorted(panel.dates, np.datetime64(entered))] = value
+
+    found = run(configuration, edited(panel, spoil))
+    assert (symbol, entered) not in [(item.trade.symbol, item.trade.entered_at.date()) for item in found.trades]
+    assert np.isfinite(found.equity).all()
+
+
+@pytest.mark.parametrize("close", [0.0, -1.0, math.nan])
+def test_minutes_beside_a_daily_close_that_is_no_price_are_believed(close: float) -> None:
+    bars = minutes_of_day("A", LAST, 10.0, 11.0, 9.0, 10.5, 1e6, 390, 0)
+    assert misfit(bars, LAST, close) is None
+    assert misfit(bars, LAST, 10.5) is None
+    assert misfit(bars, LAST, 21.0) is not None
+
+
+def test_beside_minute_bars_an_impossible_daily_bar_is_worth_its_open_too(tmp_path: Path) -> None:
+    panel = market(40, FIRST, LAST)
+    configuration = configure(tmp_path)
+    symbol, entered = held_somewhere(run(configuration, panel))
+    row, column = panel.symbols.index(symbol), int(np.searchsorted(panel.dates, np.datetime64(entered))) + 1
+
+    class Others:
+        """Minute bars of every other symbol in that session."""
+
+        def bars(self, session: date, symbols: Sequence[str]) -> Mapping[str, MinuteBars]:
+            if session != panel.dates[column].item():
+                return {}
+            at = {name: panel.symbols.index(name) for name in symbols if name != symbol}
+            return {
+                name: minutes_of_day(name, session, *(getattr(panel, field).item(at[name], column) for field in FIELDS),
+                                     390, 0)
+                for name in at
+            }  # fmt: skip
+
+    def spoil(fields: dict[str, np.ndarray]) -> None:
+        fields["high"][row, column] = 0.01
+
+    found = run(configuration, edited(panel, spoil), minutes=Others())
+    assert found.on_minutes == 1
+    assert np.isfinite(found.equity).all()

@@ -476,6 +476,7 @@ def test_on_a_path_a_protective_stop_sells_at_its_price_where_it_comes_before_th
     point = Bar.point(at(side, -20.0), 130, 260)
     step, price = floor.trader.point(floor.at(130), "A", point, at(side, 1.0))
     assert price == at(side, -1.0)
+    assert floor.book.positions["A"].worst_price == price
     assert [(order.rule, order.leg) for order in step.orders] == [("protective_stop", "exit")]
     assert not step.judged, "no rule has decided"
 
