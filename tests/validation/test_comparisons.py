@@ -69,7 +69,7 @@ def findings(tmp_path: Path, old: str, new: str) -> list[Problem]:
     text = (CONFIG / "strategy_params.yaml").read_text(encoding="utf-8")
     assert old in text
     (tmp_path / "strategy_params.yaml").write_text(text.replace(old, new), encoding="utf-8")
-    codes = {"always-true", "never-true", "negative-value", "failing-exit", "units"}
+    codes = {"always-true", "never-true", "negative-value", "failing-exit", "units", "unreachable-rule"}
     return [problem for problem in load_configuration(tmp_path).problems if problem.code in codes]
 
 
@@ -83,7 +83,8 @@ def findings(tmp_path: Path, old: str, new: str) -> list[Problem]:
         ("gain_atr >= tp_atr_mult", "gain_atr * 2 >= tp_atr_mult"),
         ("gain_atr >= tp_atr_mult", "loss_per_share <= -tp_atr_mult * atr_at_entry"),
         ("days_held >= max_hold_days", "days_held * 390 + minute_of_session >= max_hold_days"),
-        ("{name: time_exit,", "{name: time_exit, on_missing: fail,"),
+        ("{name: time_exit, when: days_held >= max_hold_days", "{name: late, when: rsi > 99, on_missing: fail"),
+        ("{name: day_skip, when: days_held == 0,", "{name: day_skip, when: true, for_bars: 390,"),
         ("{name: stop_loss,", "{name: stop_loss, on_missing: fail,"),
     ],
 )
@@ -102,6 +103,15 @@ def test_what_may_be_meant_is_not_remarked_upon(tmp_path: Path, old: str, new: s
 )  # fmt: skip
 def test_numbers_in_two_units_are_told_of(tmp_path: Path, old: str, new: str, says: str) -> None:
     assert [says in problem.message for problem in findings(tmp_path, old, new) if problem.code == "units"] == [True]
+
+
+def test_two_emergency_stops_at_one_place_are_one_too_many(tmp_path: Path) -> None:
+    text = (CONFIG / "strategy_params.yaml").read_text(encoding="utf-8")
+    for share, told in (("7%", 1), ("7.1%", 0)):
+        changed = text.replace("emergency_immediate_pct: 10%", f"emergency_immediate_pct: {share}")
+        (tmp_path / "strategy_params.yaml").write_text(changed, encoding="utf-8")
+        said = [problem.message for problem in load_configuration(tmp_path).problems if problem.code == "hidden-stop"]
+        assert sum("comes before the emergency stop" in message for message in said) == told
 
 
 def test_one_setting_is_told_of_once_and_the_value_of_one_strategy_where_it_stands(tmp_path: Path) -> None:
